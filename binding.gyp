@@ -1,0 +1,39 @@
+# How the product is built, and the only place that says so: everything below native/addon as a static library
+# without exceptions or RTTI, and the addon that wraps it. Sources join by existing; *.test.cc files belong to
+# test/native/CMakeLists.txt. The Sanitize configuration is for tests only: ci/build-native.mjs --sanitize.
+{
+  'target_defaults': {
+    'include_dirs': ['.'],
+    'defines': ['_GNU_SOURCE'],
+    # Node's own common.gypi switches unused-parameter warnings off and chooses C++17.
+    'cflags!': ['-Wno-unused-parameter'],
+    'cflags_cc!': ['-std=gnu++17'],
+    'cflags': ['-Wall', '-Wextra', '-Werror', '-fPIC', '-fvisibility=hidden'],
+    'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti', '-fvisibility-inlines-hidden'],
+    'configurations': {
+      'Sanitize': {
+        'cflags': ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+        'ldflags': ['-fsanitize=address,undefined'],
+      },
+    },
+  },
+  'targets': [
+    {
+      'target_name': 'splitplane_core',
+      'type': 'static_library',
+      'sources': [
+        "<!@(node -p \"fs.readdirSync('native', { recursive: true }).filter((f) => f.endsWith('.cc') && !f.endsWith('.test.cc') && !f.startsWith('addon/')).sort().map((f) => 'native/' + f).join(' ')\")",
+      ],
+    },
+    {
+      'target_name': 'splitplane',
+      'type': 'loadable_module',
+      'dependencies': ['splitplane_core'],
+      'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS'],
+      'sources': [
+        "<!@(node -p \"fs.readdirSync('native/addon', { recursive: true }).filter((f) => f.endsWith('.cc') && !f.endsWith('.test.cc')).sort().map((f) => 'native/addon/' + f).join(' ')\")",
+      ],
+    },
+  ],
+}

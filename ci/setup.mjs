@@ -1,0 +1,28 @@
+// Installs what building, testing and measuring need beyond Node: Debian 12 packages. As root it does so by
+// itself and asks nothing; otherwise it prints the command to type and fails. Quiet when nothing is missing.
+
+import { ensurePackages } from './debian.mjs';
+import { main } from './process.mjs';
+
+const packages = [
+  // the build of the addon
+  'g++',
+  'make',
+  'python3',
+  // the native tests, their fuzz targets and the formatter
+  'cmake',
+  'libgtest-dev',
+  'libgmock-dev',
+  'clang',
+  'libclang-rt-14-dev',
+  'clang-format',
+  // hosts made of network namespaces, lossy links, and a look at processes
+  'iproute2',
+  'nftables',
+  'procps',
+  // the peers that the benchmark measures
+  'iperf3',
+  'ucx-utils',
+];
+
+await main(() => ensurePackages(packages));

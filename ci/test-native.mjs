@@ -1,0 +1,127 @@
+// Builds and runs the native programs of test/native/CMakeLists.txt, each variant in a directory of its own below
+// build-native/: `plain`, `asan` (with UBSan) and `tsan` are the googletest suite, `fuzz` the libFuzzer targets for
+// a bounded time each. ci/test.mjs uses it stage by stage; by hand: node ci/test-native.mjs asan [--filter PATTERN].
+
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { ScriptError, main, root, run } from './process.mjs';
+
+const fuzzSecondsEach = 20;
+const fuzzMemoryMiBMax = 2048;
+
+const variants = {
+  plain: [],
+  asan: ['-DSANITIZE=address,undefined'],
+  tsan: ['-DSANITIZE=thread'],
+  // libFuzzer belongs to clang; everything else is built with the compiler of the product.
+  fuzz: ['-DSANITIZE=address,undefined', '-DCMAKE_CXX_COMPILER=clang++'],
+};
+
+const buildDirectory = (variant) => path.join(root, 'build-native', variant);
+
+async function build(variant) {
+  const directory = buildDirectory(variant);
+  await run('cmake', ['--log-level=WARNING', '-S', 'test/native', '-B', directory, ...variants[variant]]);
+  await run('cmake', ['--build', directory, '-j', '2', '--', '--no-print-directory']);
+}
+
+/** Counts by result what a googletest JSON report holds. */
+function countTests(reportFile) {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const suite of JSON.parse(readFileSync(reportFile, 'utf8')).testsuites) {
+    for (const test of suite.testsuite) {
+      if (test.failures) counts.failed += 1;
+      else if (test.result === 'COMPLETED') counts.passed += 1;
+      else counts.skipped += 1;
+    }
+  }
+  return counts;
+}
+
+/**
+ * Builds one variant of the googletest suite and runs it.
+ * Gives back { passed, failed, skipped }; a program that dies counts as one failure, since it left no report.
+ */
+export async function runSuite(variant, { filter = '*', timeoutMs } = {}) {
+  await build(variant);
+  const directory = buildDirectory(variant);
+  const report = path.join(directory, 'report.json');
+  rmSync(report, { force: true });
+  const args = ['--gtest_brief=1', `--gtest_filter=${filter}`, `--gtest_output=json:${report}`];
+  let died;
+  try {
+    await run(path.join(directory, 'native_test'), args, { timeoutMs });
+  } catch (error) {
+    if (!(error instanceof ScriptError)) throw error;
+    died = error;
+  }
+  let counts;
+  try {
+    counts = countTests(report);
+  } catch {
+    console.error(`the native tests left no report${died ? `: ${died.message}` : ''}`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  // A sanitizer that objects at exit leaves a report in which all is well.
+  if (died && counts.failed === 0) counts.failed = 1;
+  if (counts.passed + counts.failed === 0) throw new ScriptError('no native test ran');
+  return counts;
+}
+
+/**
+ * Builds the fuzz targets and runs each for a bounded time, starting from its committed corpus in
+ * test/fuzz/corpus/<name> where there is one. An input that fails is kept in build-native/fuzz and named.
+ */
+export async function runFuzzers({ secondsEach = fuzzSecondsEach } = {}) {
+  await build('fuzz');
+  const directory = buildDirectory('fuzz');
+  const targets = readdirSync(directory).filter((file) => file.endsWith('.fuzz'));
+  if (targets.length === 0) throw new ScriptError('there is no fuzz target: test/fuzz/*.fuzz.cc is empty');
+  const corpora = path.join(root, 'test/fuzz/corpus');
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const target of targets) {
+    const name = path.basename(target, '.fuzz');
+    // libFuzzer adds what it finds to the first directory; the committed seeds are only read.
+    const found = path.join(directory, 'corpus', name);
+    mkdirSync(found, { recursive: true });
+    const seeds = path.join(corpora, name);
+    const options = [
+      `-max_total_time=${secondsEach}`,
+      `-rss_limit_mb=${fuzzMemoryMiBMax}`,
+      `-artifact_prefix=${directory}/${name}-`,
+      '-print_final_stats=0',
+      '-verbosity=0',
+    ];
+    console.log(`fuzzing ${name} for ${secondsEach} s`);
+    try {
+      const inputs = existsSync(seeds) ? [found, seeds] : [found];
+      await run(path.join(directory, target), [...options, ...inputs], { timeoutMs: 3000 * secondsEach });
+      counts.passed += 1;
+    } catch (error) {
+      if (!(error instanceof ScriptError)) throw error;
+      console.error(error.message);
+      counts.failed += 1;
+    }
+  }
+  return counts;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await main(async () => {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { filter: { type: 'string', default: '*' } },
+    });
+    const [variant] = positionals;
+    if (positionals.length !== 1 || !(variant in variants)) {
+      throw new ScriptError(`name one variant: ${Object.keys(variants).join(', ')}`);
+    }
+    const counts = variant === 'fuzz' ? await runFuzzers() : await runSuite(variant, values);
+    console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+    if (counts.failed > 0) process.exitCode = 1;
+  });
+}

@@ -1,0 +1,120 @@
+// What `npm test` runs: every stage below in order, each with a heading and the time it took, up to the first one
+// that is red. Ends with a plain line "N passed, N failed" over all test suites, where a stage that failed without
+// tests of its own counts as one. In CI (CI=true) a skipped test is a failed one. With names, only those stages:
+// node ci/test.mjs build native vitest.
+
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+
+import { ScriptError, capture, main, root, run } from './process.mjs';
+import { runFuzzers, runSuite } from './test-native.mjs';
+
+// No stage takes a tenth of this on two cores; it is there so that something that hangs ends.
+const stageTimeoutMs = 20 * 60_000;
+
+const npmRun = (...args) => run('npm', ['run', '--silent', ...args], { timeoutMs: stageTimeoutMs });
+const node = (...args) => run(process.execPath, args, { timeoutMs: stageTimeoutMs });
+
+/** Runs vitest over `files` (patterns of paths; none means all) and counts by result. */
+async function vitest({ files = [], env = {} } = {}) {
+  const directory = mkdtempSync(path.join(tmpdir(), 'splitplane-vitest-'));
+  const reportFile = path.join(directory, 'report.json');
+  const script = path.join(root, 'node_modules/vitest/vitest.mjs');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
+  let red;
+  try {
+    await run(process.execPath, [script, 'run', ...reporters, ...files], { env, timeoutMs: stageTimeoutMs });
+  } catch (error) {
+    if (!(error instanceof ScriptError)) throw error;
+    red = error;
+  }
+  try {
+    if (!existsSync(reportFile)) throw red ?? new ScriptError('vitest left no report');
+    const report = JSON.parse(readFileSync(reportFile, 'utf8'));
+    const counts = {
+      passed: report.numPassedTests,
+      failed: report.numFailedTests,
+      skipped: report.numPendingTests + report.numTodoTests,
+    };
+    // A file that cannot be loaded, or an error outside a test, has no failed test to its name.
+    if (red && counts.failed === 0) counts.failed = 1;
+    return counts;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** The conformance suite inside node, against the addon built with AddressSanitizer and UBSan. */
+async function conformanceSanitized() {
+  await node('ci/build-native.mjs', '--sanitize');
+  const runtime = capture('g++', ['-print-file-name=libasan.so']).stdout.trim();
+  return vitest({
+    files: ['test/conformance'],
+    env: {
+      // Node itself is not instrumented, so the runtime has to be there before everything else; and Node's own
+      // allocations live until exit by design, which the leak detector would report.
+      LD_PRELOAD: runtime,
+      ASAN_OPTIONS: 'detect_leaks=0',
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+      SPLITPLANE_ADDON: path.join(root, 'build/Sanitize/splitplane.node'),
+    },
+  });
+}
+
+// A stage gives back { passed, failed, skipped } if it counts tests, and throws a ScriptError if it is red.
+const stages = {
+  setup: () => node('ci/setup.mjs'),
+  build: () => npmRun('build'),
+  lint: () => npmRun('lint'),
+  types: () => node('node_modules/typescript/bin/tsc', '-p', 'test/tsconfig.json'),
+  native: () => runSuite('plain', { timeoutMs: stageTimeoutMs }),
+  'native-asan': () => runSuite('asan', { timeoutMs: stageTimeoutMs }),
+  fuzz: () => runFuzzers(),
+  vitest: () => vitest(),
+  'conformance-asan': conformanceSanitized,
+  bench: () => npmRun('bench', '--', '--suite', 'tcp', '--quick'),
+  demo: () => npmRun('demo'),
+};
+
+/** Runs one stage and adds what it counted to `total`; gives back whether it is green. */
+async function runStage(name, total) {
+  console.log(`\n=== ${name}`);
+  const startedAt = performance.now();
+  let counts;
+  try {
+    counts = await stages[name]();
+  } catch (error) {
+    if (!(error instanceof ScriptError)) throw error;
+    console.error(error.message);
+    counts = { passed: 0, failed: 1, skipped: 0 };
+  }
+  const { passed, failed, skipped } = counts ?? { passed: 0, failed: 0, skipped: 0 };
+  const skippedFails = process.env.CI === 'true' && skipped > 0;
+  total.passed += passed;
+  total.failed += failed + (skippedFails ? skipped : 0);
+  const green = failed === 0 && !skippedFails;
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const tests = counts ? `: ${passed} passed, ${failed} failed, ${skipped} skipped` : '';
+  console.log(`=== ${name} ${green ? 'ok' : 'FAILED'} in ${seconds} s${tests}`);
+  if (skippedFails) console.error(`${skipped} skipped, and in CI a skip is a failure`);
+  return green;
+}
+
+await main(async () => {
+  const wanted = process.argv.slice(2);
+  const unknown = wanted.filter((name) => !(name in stages));
+  if (unknown.length > 0) {
+    throw new ScriptError(`no stage ${unknown.join(', ')}; there are ${Object.keys(stages).join(', ')}`);
+  }
+  const total = { passed: 0, failed: 0 };
+  for (const name of Object.keys(stages)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    if (!(await runStage(name, total))) {
+      process.exitCode = 1;
+      break;
+    }
+  }
+  console.log(`\n${total.passed} passed, ${total.failed} failed`);
+});
