@@ -21,7 +21,6 @@ Code CodeFromErrno(std::string_view operation, int system_errno) {
   const bool connecting = operation == "connect";
   switch (system_errno) {
     case ENOMEM:
-    case ENOSPC:
       return Code::kOutOfMemory;
     case EMFILE:
     case ENFILE:

@@ -1,12 +1,14 @@
-// Registered memory. A Region is memory of one origin that every transport knows: a slab of the pool, bytes a user
-// brought, or a file. A Buffer is the piece of a region that one owner was given; a Slice is part of a buffer and
-// holds it, so memory that an operation or a tag still names is never reused. Runs on the engine's thread only;
-// knows neither transports nor JavaScript.
+// Registered memory. A Region is memory of one origin that every transport knows: a slab of the pool, bytes a
+// user brought, or a file. A Buffer is the piece of a region that one owner was given; a Slice is part of a
+// buffer and holds it, so memory that an operation or a tag still names is never reused. Runs on the engine's
+// thread only; knows neither transports nor JavaScript.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
+#include "native/base/bytes.h"
 #include "native/base/fd.h"
 #include "native/base/status.h"
 
@@ -26,15 +28,18 @@ class Region {
   Kind kind() const { return kind_; }
   // Number of this region in its engine, never used twice.
   uint32_t id() const { return id_; }
-  // First byte, or null for a file: files are read through their descriptor, because a mapping raises SIGBUS when
-  // somebody truncates the file.
+  // First byte, or null for a file: files are read through their descriptor, because a mapping raises SIGBUS
+  // when somebody truncates the file.
   uint8_t* data() const { return data_; }
   uint64_t length() const { return length_; }
   // memfd of a slab, the open file of a file, -1 for user memory.
   int fd() const { return fd_.get(); }
-  // Whether the memory is still there. Asked before every slice of work on it: user code can detach an ArrayBuffer
-  // at any time (kRegionDetached). Cheap; slabs and files are always ok.
+  // Whether the memory is still there. Asked before every slice of work on it: user code can detach an
+  // ArrayBuffer at any time (kRegionDetached). Cheap; slabs and files are always ok.
   virtual Status Check() const { return {}; }
+  // Keeps the mapping (not the buffer) alive: an ArrayBuffer over a slab may outlive the engine. Null for
+  // user memory and files, which are nobody's mapping here. What is returned may be dropped on any thread.
+  virtual std::shared_ptr<void> KeepAlive() const { return nullptr; }
 
  protected:
   Region(Kind kind, uint32_t id, uint8_t* data, uint64_t length, Fd fd)
@@ -42,7 +47,8 @@ class Region {
 
  private:
   friend class BufferRef;
-  // The last holder of `buffer` let go: the region takes it back (a slab reuses the slot; others end themselves).
+  // The last holder of `buffer` let go: the region takes it back (a slab reuses the slot; others end
+  // themselves).
   virtual void Recycle(Buffer* buffer) = 0;
 
   Kind kind_;
@@ -52,10 +58,10 @@ class Region {
   Fd fd_;
 };
 
-
 class Buffer {
  public:
-  Buffer(Region& region, uint64_t offset, uint64_t length) : region_(&region), offset_(offset), length_(length) {}
+  Buffer(Region& region, uint64_t offset, uint64_t length)
+      : region_(&region), offset_(offset), length_(length) {}
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
@@ -68,7 +74,7 @@ class Buffer {
 
  private:
   friend class BufferRef;
-  friend class SlabRegion;  // reuses Buffer objects for other lengths
+  friend class MemoryPool;  // reuses Buffer objects for other lengths
 
   Region* region_;
   uint64_t offset_;
@@ -110,5 +116,11 @@ struct Slice {
 
   uint8_t* data() const { return buffer->data() ? buffer->data() + offset : nullptr; }
 };
+
+// Reads the bytes of a file's slice from `offset` (in the slice) into `out`: as many as fit and there are,
+// which is returned. For memory that must hold a file's bytes; who sends them uses the descriptor (the file
+// position of a slice is buffer->offset() + slice.offset). kFileChanged when the file has become shorter
+// since it was registered.
+Result<uint64_t> ReadFile(const Slice& slice, uint64_t offset, Bytes out);
 
 }  // namespace splitplane
