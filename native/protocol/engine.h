@@ -74,7 +74,8 @@ struct PeerHello {
 
 // What goes beside the envelope for one reference in it, in the order of the references (docs/WIRE_PROTOCOL.md).
 struct OutgoingAttachment {
-  ConstBytes inline_payload;  // empty: by reference
+  bool is_inline = false;
+  ConstBytes inline_payload;
   const Tag* tag = nullptr;   // by reference: the tag to make a grant for where the transport needs one
 };
 

@@ -1,0 +1,133 @@
+#include "native/addon/loop_driver.h"
+
+#include "native/base/check.h"
+
+namespace splitplane::addon {
+
+LoopDriver::LoopDriver(uv_loop_t* loop, Engine& engine, PollMode mode, std::function<void()> after_round)
+    : loop_(loop), engine_(engine), policy_(mode), after_round_(std::move(after_round)) {}
+
+LoopDriver::~LoopDriver() { SPLITPLANE_CHECK(handles_open_ == 0); }
+
+Status LoopDriver::Start() {
+  auto own = [this](auto* handle) {
+    handle->data = this;
+    handles_open_++;
+  };
+  SPLITPLANE_CHECK(uv_prepare_init(loop_, &prepare_) == 0);
+  own(&prepare_);
+  SPLITPLANE_CHECK(uv_idle_init(loop_, &idle_) == 0);
+  own(&idle_);
+  SPLITPLANE_CHECK(uv_timer_init(loop_, &timer_) == 0);
+  own(&timer_);
+  for (int fd : engine_.wake_fds()) {
+    auto poll = std::make_unique<uv_poll_t>();
+    int error = uv_poll_init(loop_, poll.get(), fd);
+    if (error != 0) return Status::Errno("uv_poll_init", -error);
+    own(poll.get());
+    wakes_.push_back(std::move(poll));
+  }
+  for (auto& poll : wakes_) {
+    int error = uv_poll_start(poll.get(), UV_READABLE,
+                              [](uv_poll_t* handle, int, int) { static_cast<LoopDriver*>(handle->data)->Round(); });
+    if (error != 0) return Status::Errno("uv_poll_start", -error);
+  }
+  uv_prepare_start(&prepare_, [](uv_prepare_t* handle) { static_cast<LoopDriver*>(handle->data)->BeforeSleep(); });
+  // The prepare and idle handles are means, not reasons to stay alive.
+  uv_unref(reinterpret_cast<uv_handle_t*>(&prepare_));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&idle_));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&timer_));
+  SetReferenced(false);
+  return {};
+}
+
+void LoopDriver::SetReferenced(bool referenced) {
+  for (auto& poll : wakes_) {
+    auto* handle = reinterpret_cast<uv_handle_t*>(poll.get());
+    referenced ? uv_ref(handle) : uv_unref(handle);
+  }
+}
+
+bool LoopDriver::Round() {
+  if (stopping_) return false;
+  MonotonicNs now = NowNs();
+  if (!engine_.Poll(now, kBytesPerRound)) return false;
+  policy_.EndWait(now);
+  after_round_();
+  return true;
+}
+
+// Runs just before the loop would block. One more round sends what JavaScript posted since the last; then the engine is
+// armed, and only if it says that nothing is left may the loop sleep.
+void LoopDriver::BeforeSleep() {
+  if (stopping_) return;
+  bool busy = Round();
+  if (stopping_) return;
+  if (!busy) {
+    MonotonicNs budget = policy_.BeginWait(NowNs());
+    // Others are waiting for their turn on this loop when its own timeout is zero: then polling is not waiting.
+    if (budget > 0 && uv_backend_timeout(loop_) != 0) PollAwake(budget);
+    if (stopping_) return;
+  }
+  bool may_sleep = policy_.mode() != PollMode::kBusy && engine_.Arm();
+  if (may_sleep) {
+    uv_idle_stop(&idle_);
+    ArmTimer(NowNs());
+  } else {
+    uv_idle_start(&idle_, [](uv_idle_t*) {});
+  }
+}
+
+void LoopDriver::PollAwake(MonotonicNs budget) {
+  MonotonicNs last = NowNs();
+  MonotonicNs end = last + budget;
+  int timeout_ms = uv_backend_timeout(loop_);
+  if (timeout_ms >= 0) end = std::min(end, last + MonotonicNs(timeout_ms) * 1'000'000);
+  while (last < end) {
+    if (Round()) return;
+    MonotonicNs now = NowNs();
+    if (now - last > PollPolicy::kPreemptedNs) policy_.Preempted();
+    last = now;
+  }
+}
+
+void LoopDriver::ArmTimer(MonotonicNs now) {
+  MonotonicNs due = engine_.next_timeout();
+  if (due == timer_due_ && uv_is_active(reinterpret_cast<uv_handle_t*>(&timer_))) return;
+  timer_due_ = due;
+  if (due == kNever) {
+    uv_timer_stop(&timer_);
+    return;
+  }
+  uint64_t in_ms = due <= now ? 0 : (due - now + 999'999) / 1'000'000;
+  uv_update_time(loop_);
+  // The prepare callback that follows every wake-up does the work.
+  uv_timer_start(&timer_, [](uv_timer_t*) {}, in_ms, 0);
+}
+
+void LoopDriver::ForEachHandle(const std::function<void(uv_handle_t*)>& visit) {
+  visit(reinterpret_cast<uv_handle_t*>(&prepare_));
+  visit(reinterpret_cast<uv_handle_t*>(&idle_));
+  visit(reinterpret_cast<uv_handle_t*>(&timer_));
+  for (auto& poll : wakes_) visit(reinterpret_cast<uv_handle_t*>(poll.get()));
+}
+
+void LoopDriver::Stop(std::function<void()> closed) {
+  SPLITPLANE_CHECK(!stopping_);
+  stopping_ = true;
+  closed_ = std::move(closed);
+  ForEachHandle([](uv_handle_t* handle) {
+    // Not initialised when Start failed half way.
+    if (handle->data != nullptr) uv_close(handle, &LoopDriver::OnHandleClosed);
+  });
+}
+
+void LoopDriver::OnHandleClosed(uv_handle_t* handle) {
+  auto* self = static_cast<LoopDriver*>(handle->data);
+  if (--self->handles_open_ == 0) {
+    auto closed = std::move(self->closed_);
+    closed();  // may delete self
+  }
+}
+
+}  // namespace splitplane::addon
