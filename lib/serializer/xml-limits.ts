@@ -1,0 +1,30 @@
+// Every limit that a peer can reach with text XML, in one place. The defaults let through what this project sends and
+// what other SOAP stacks send as headers, and make anything else cost about a millisecond at most.
+import { REFERENCES_MAX } from '../soap/references.js';
+
+export interface XmlLimits {
+  /** Bytes of an envelope. */
+  readonly envelopeBytesMax: number;
+  /** Elements inside one another, s:Envelope included. */
+  readonly depthMax: number;
+  /** Elements of an envelope. */
+  readonly elementsMax: number;
+  /** Attributes of one element, namespace declarations included. */
+  readonly attributesMax: number;
+  /** Namespace declarations in scope at one place: looking up a prefix may pass all of them. */
+  readonly declarationsMax: number;
+  /** UTF-16 units of a name with its prefix. */
+  readonly nameLengthMax: number;
+  /** References of a message. */
+  readonly referencesMax: number;
+}
+
+export const XML_LIMITS: XmlLimits = Object.freeze({
+  envelopeBytesMax: 256 * 1024,
+  depthMax: 64,
+  elementsMax: 8192,
+  attributesMax: 64,
+  declarationsMax: 128,
+  nameLengthMax: 256,
+  referencesMax: REFERENCES_MAX,
+});

@@ -1,0 +1,144 @@
+// Names and namespaces of a tag that was read: splits names at the colon, resolves prefixes, tells declarations from
+// attributes, by the letter of Namespaces in XML 1.0. Whatever is wrong is the peer's fault and said so.
+import { MessageRefusedError } from '../soap/fault.js';
+import { NO_ATTRIBUTES, type XmlAttribute } from '../soap/infoset.js';
+import {
+  DSSP,
+  NamespaceScope,
+  REFERENCES,
+  resolveBuiltIn,
+  SOAP,
+  WSA,
+  XML,
+  XMLNS,
+  XOP,
+} from '../soap/namespaces.js';
+import type { XmlLimits } from './xml-limits.js';
+import { isNcName } from './xml-text.js';
+
+/** A name as it stands in a tag. */
+export interface SplitName {
+  readonly prefix: string;
+  readonly localName: string;
+}
+
+/** Names that are remembered; beyond this, all are forgotten and remembered anew. */
+const NAMES_MAX = 1024;
+/** A name longer than this is not worth remembering. */
+const NAME_LENGTH_KEPT_MAX = 64;
+const names = new Map<string, SplitName>();
+
+/** Names are compared often: with these, comparing is comparing two pointers. */
+const KNOWN_NAMESPACES = new Map([SOAP, WSA, REFERENCES, XOP, DSSP].map((name) => [name, name]));
+
+/** Splits `prefix:local`, both of which must be names without a colon. */
+export function splitName(name: string): SplitName {
+  return names.get(name) ?? splitNewName(name);
+}
+
+function splitNewName(name: string): SplitName {
+  const colon = name.indexOf(':');
+  // Copied out of the text they stand in, because a slice would keep all of that text alive.
+  const prefix = colon < 0 ? '' : copied(name.slice(0, colon));
+  const localName = copied(name.slice(colon + 1));
+  if (!isNcName(localName) || (colon >= 0 && !isNcName(prefix)) || prefix === 'xmlns') {
+    throw MessageRefusedError.sender(
+      'The message has a malformed name. Names have one colon at most, not at an end.',
+    );
+  }
+  const split = { prefix, localName };
+  if (name.length <= NAME_LENGTH_KEPT_MAX) {
+    if (names.size === NAMES_MAX) names.clear();
+    names.set(copied(name), split);
+  }
+  return split;
+}
+
+/** The namespace of a prefix in scope. */
+export function resolvePrefix(scope: NamespaceScope | undefined, prefix: string): string {
+  const namespace = scope === undefined ? resolveBuiltIn(prefix) : scope.resolve(prefix);
+  if (namespace === undefined) {
+    throw MessageRefusedError.sender(
+      'The message uses a prefix that it does not declare. Declare each prefix.',
+    );
+  }
+  return namespace;
+}
+
+/** The scope inside a tag with these attributes, of which the declarations are taken. */
+export function readDeclarations(
+  outer: NamespaceScope | undefined,
+  attributeNames: readonly string[],
+  values: readonly string[],
+  limits: XmlLimits,
+): NamespaceScope | undefined {
+  let scope = outer;
+  for (let index = 0; index < attributeNames.length; index++) {
+    const name = attributeNames[index] ?? '';
+    if (!isDeclaration(name)) continue;
+    const value = values[index] ?? '';
+    const prefix = name === 'xmlns' ? '' : splitDeclaration(name);
+    checkDeclaration(prefix, value);
+    // Declaring xml for what it stands for anyway is allowed, and means nothing.
+    if (prefix !== 'xml') scope = new NamespaceScope(scope, prefix, KNOWN_NAMESPACES.get(value) ?? value);
+  }
+  if (scope !== undefined && scope.count > limits.declarationsMax) {
+    throw MessageRefusedError.limit('more namespace declarations in scope', limits.declarationsMax);
+  }
+  return scope;
+}
+
+/** The attributes of a tag that are not declarations, with their namespaces. */
+export function readAttributes(
+  scope: NamespaceScope | undefined,
+  attributeNames: readonly string[],
+  values: readonly string[],
+): readonly XmlAttribute[] {
+  let attributes: XmlAttribute[] | undefined;
+  let isQualified = false;
+  for (let index = 0; index < attributeNames.length; index++) {
+    const name = attributeNames[index] ?? '';
+    if (isDeclaration(name)) continue;
+    const { prefix, localName } = splitName(name);
+    const namespace = prefix === '' ? '' : resolvePrefix(scope, prefix);
+    if (prefix !== '') isQualified = true;
+    const attribute = { namespace, localName, value: values[index] ?? '', prefix };
+    if (attributes === undefined) attributes = [attribute];
+    else attributes.push(attribute);
+  }
+  if (attributes === undefined) return NO_ATTRIBUTES;
+  // The parser compares the names as they stand; two prefixes may stand for one namespace.
+  if (isQualified && attributes.length > 1) checkUnique(attributes);
+  return attributes;
+}
+
+function isDeclaration(name: string): boolean {
+  return name.startsWith('xmlns') && (name.length === 5 || name.charCodeAt(5) === 0x3a);
+}
+
+function splitDeclaration(name: string): string {
+  const prefix = copied(name.slice('xmlns:'.length));
+  if (!isNcName(prefix))
+    throw MessageRefusedError.sender('The message declares a malformed prefix. Correct it.');
+  return prefix;
+}
+
+/** Namespaces in XML 1.0, section 3 and its constraints. */
+function checkDeclaration(prefix: string, namespace: string): void {
+  const allowed =
+    prefix === 'xml'
+      ? namespace === XML
+      : prefix !== 'xmlns' && namespace !== XML && namespace !== XMLNS && (namespace !== '' || prefix === '');
+  if (!allowed)
+    throw MessageRefusedError.sender('The message has a forbidden namespace declaration. Leave it out.');
+}
+
+function checkUnique(attributes: readonly XmlAttribute[]): void {
+  const seen = new Set(attributes.map(({ namespace, localName }) => `{${namespace}}${localName}`));
+  if (seen.size === attributes.length) return;
+  throw MessageRefusedError.sender('The message has two attributes of one name on one element. Send one.');
+}
+
+function copied(text: string): string {
+  return Buffer.from(text, 'utf8').toString('utf8');
+}

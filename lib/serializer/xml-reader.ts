@@ -1,0 +1,259 @@
+// XML text to infoset, for one envelope at a time: the header first, the body when somebody asks. Tokens come from saxes,
+// which is strict about XML 1.0; namespaces, SOAP's structure (SOAP 1.2 part 1, section 5) and the limits are enforced here.
+// Everything read comes from a peer and is believed in nothing. Knows nothing of bytes or addressing.
+import { SaxesParser, type SaxesAttributePlain, type XMLDecl } from 'saxes';
+import { MessageRefusedError } from '../soap/fault.js';
+import { NO_ATTRIBUTES, NO_CHILDREN, XmlElement, type XmlAttribute, type XmlNode } from '../soap/infoset.js';
+import { SOAP, type NamespaceScope } from '../soap/namespaces.js';
+import type { XmlLimits } from './xml-limits.js';
+import { readAttributes, readDeclarations, resolvePrefix, splitName, type SplitName } from './xml-names.js';
+import { isBlank } from './xml-text.js';
+import { PROLOGUE, PROLOGUE_SCOPE } from './xml-writer.js';
+
+/** Stands for PROLOGUE, whose declarations need no parsing: its scope is known. */
+const PROLOGUE_TAGS = '<s:Envelope><s:Header>';
+
+/**
+ * A start tag whose local name is Body, to its end. It cannot run past another "<", so that what only looks like a tag,
+ * in a comment or a CDATA section, never hides a real one; the parser says which it is.
+ */
+const BODY_TAG = /<(?:[^\s<>&"'/=:]+:)?Body(?:\s(?:[^<>"']|"[^"<]*"|'[^'<]*')*|\/)?>/g;
+
+/** UTF-16 units of the parser's message that are passed on. */
+const PARSER_MESSAGE_LENGTH_MAX = 160;
+
+/** An element that is open. */
+class Frame {
+  name: SplitName = { prefix: '', localName: '' };
+  namespace = '';
+  attributes: readonly XmlAttribute[] = NO_ATTRIBUTES;
+  scope: NamespaceScope | undefined = undefined;
+  children: XmlNode[] | undefined = undefined;
+}
+
+/** Where in the envelope the parser is. */
+const enum Section {
+  BeforeEnvelope,
+  BeforeHeader,
+  Header,
+  BeforeBody,
+  Body,
+  AfterBody,
+}
+
+/** Reads one envelope; can read another when the body of the last was read. */
+export class XmlReader {
+  readonly #limits: XmlLimits;
+  readonly #parser = new SaxesParser({ position: false });
+  readonly #frames: Frame[] = [];
+  #depth = 0;
+  #elementCount = 0;
+  #section = Section.BeforeEnvelope;
+  /** The declarations in scope of the outermost element: none, or those of the prologue. */
+  #outerScope: NamespaceScope | undefined = undefined;
+  #attributeNames: string[] = [];
+  #attributeValues: string[] = [];
+  #blocks: XmlElement[] = [];
+  #body: XmlElement[] = [];
+  /** The text behind the s:Body start tag. */
+  #rest = '';
+
+  constructor(limits: XmlLimits) {
+    this.#limits = limits;
+    const parser = this.#parser;
+    parser.on('xmldecl', checkXmlDeclaration);
+    parser.on('doctype', () => {
+      throw MessageRefusedError.sender(
+        'The message has a document type declaration. SOAP 1.2 forbids it; leave it out.',
+      );
+    });
+    parser.on('processinginstruction', () => {
+      throw MessageRefusedError.sender(
+        'The message has a processing instruction. SOAP 1.2 forbids it; leave it out.',
+      );
+    });
+    parser.on('attribute', (attribute) => this.#onAttribute(attribute));
+    parser.on('opentag', ({ name }) => this.#onOpenTag(name));
+    parser.on('closetag', () => this.#onCloseTag());
+    parser.on('text', (text) => this.#onText(text));
+    parser.on('cdata', (text) => this.#onText(text));
+  }
+
+  /** The header blocks. The text behind the s:Body start tag is kept and not looked at. */
+  readHeader(text: string): XmlElement[] {
+    this.#reset();
+    let at = 0;
+    if (text.startsWith(PROLOGUE)) {
+      this.#outerScope = PROLOGUE_SCOPE;
+      this.#write(PROLOGUE_TAGS);
+      at = PROLOGUE.length;
+    }
+    // The parser is fed up to the end of each tag that may be the one that opens the body, and then asked.
+    BODY_TAG.lastIndex = at;
+    while (this.#section < Section.Body && BODY_TAG.test(text)) {
+      this.#write(text.slice(at, BODY_TAG.lastIndex));
+      at = BODY_TAG.lastIndex;
+    }
+    if (this.#section < Section.Body) {
+      this.#write(text.slice(at));
+      this.#end();
+    }
+    this.#rest = text.slice(at);
+    return this.#blocks;
+  }
+
+  /** The children of s:Body, of the envelope whose header was read last. To be called once. */
+  readBody(): XmlElement[] {
+    const body = this.#body;
+    this.#write(this.#rest);
+    this.#end();
+    return body;
+  }
+
+  #reset(): void {
+    this.#depth = 0;
+    this.#elementCount = 0;
+    this.#section = Section.BeforeEnvelope;
+    this.#outerScope = undefined;
+    this.#blocks = [];
+    this.#body = [];
+  }
+
+  #write(text: string): void {
+    try {
+      this.#parser.write(text);
+    } catch (error) {
+      throw asRefusal(error);
+    }
+  }
+
+  #end(): void {
+    try {
+      this.#parser.close();
+    } catch (error) {
+      throw asRefusal(error);
+    }
+    if (this.#section !== Section.AfterBody)
+      throw MessageRefusedError.sender('The envelope has no s:Body. Give it one.');
+    this.#rest = '';
+  }
+
+  #onAttribute(attribute: SaxesAttributePlain): void {
+    if (this.#attributeNames.length === this.#limits.attributesMax) {
+      throw MessageRefusedError.limit('an element with more attributes', this.#limits.attributesMax);
+    }
+    this.#attributeNames.push(attribute.name);
+    this.#attributeValues.push(attribute.value);
+  }
+
+  #onOpenTag(qualifiedName: string): void {
+    const { depthMax, elementsMax, nameLengthMax } = this.#limits;
+    const depth = this.#depth;
+    if (depth >= depthMax) throw MessageRefusedError.limit('elements nested deeper', depthMax);
+    if (++this.#elementCount > elementsMax) throw MessageRefusedError.limit('more elements', elementsMax);
+    if (qualifiedName.length > nameLengthMax) throw MessageRefusedError.limit('a longer name', nameLengthMax);
+    const frame = (this.#frames[depth] ??= new Frame());
+    this.#depth = depth + 1;
+    frame.scope = depth === 0 ? this.#outerScope : this.#frames[depth - 1]?.scope;
+    frame.children = undefined;
+    frame.attributes = NO_ATTRIBUTES;
+    if (this.#attributeNames.length > 0) this.#takeAttributes(frame);
+    const name = splitName(qualifiedName);
+    frame.name = name;
+    frame.namespace = resolvePrefix(frame.scope, name.prefix);
+    if (depth < 2) this.#openSection(depth, frame);
+  }
+
+  #onCloseTag(): void {
+    const depth = --this.#depth;
+    const frame = this.#frames[depth];
+    if (frame === undefined) return;
+    if (depth < 2) {
+      this.#section = this.#section === Section.Header ? Section.BeforeBody : Section.AfterBody;
+      return;
+    }
+    const { name, namespace, attributes, scope, children } = frame;
+    const element = new XmlElement(
+      namespace,
+      name.localName,
+      children ?? NO_CHILDREN,
+      attributes,
+      name.prefix,
+      scope,
+    );
+    if (depth === 2) {
+      (this.#section === Section.Header ? this.#blocks : this.#body).push(element);
+      return;
+    }
+    const parent = this.#frames[depth - 1];
+    if (parent === undefined) return;
+    if (parent.children === undefined) parent.children = [element];
+    else parent.children.push(element);
+  }
+
+  #onText(text: string): void {
+    const depth = this.#depth;
+    const frame = this.#frames[depth - 1];
+    if (frame === undefined || depth < 3) {
+      if (isBlank(text)) return;
+      throw MessageRefusedError.sender(
+        'The envelope has text where SOAP 1.2 allows elements only. Leave it out.',
+      );
+    }
+    const { children } = frame;
+    const last = children?.length;
+    if (children === undefined || last === undefined) {
+      frame.children = [text];
+      return;
+    }
+    // Comments, CDATA sections and the like cut text into pieces; the infoset knows only the text.
+    const previous = children[last - 1];
+    if (typeof previous === 'string') children[last - 1] = previous + text;
+    else children.push(text);
+  }
+
+  /** s:Envelope, or what stands right inside it. */
+  #openSection(depth: number, { namespace, name: { localName } }: Frame): void {
+    if (depth === 0) {
+      if (localName !== 'Envelope' || namespace !== SOAP)
+        throw MessageRefusedError.versionMismatch({ namespace, localName });
+      this.#section = Section.BeforeHeader;
+    } else if (namespace === SOAP && localName === 'Header' && this.#section === Section.BeforeHeader) {
+      this.#section = Section.Header;
+    } else if (namespace === SOAP && localName === 'Body' && this.#section < Section.Body) {
+      this.#section = Section.Body;
+    } else {
+      throw MessageRefusedError.sender(
+        'The envelope holds something other than one s:Header and one s:Body, in this order. Send just these.',
+      );
+    }
+  }
+
+  /** Turns the attributes of the tag that was just read into declarations and attributes. */
+  #takeAttributes(frame: Frame): void {
+    const names = this.#attributeNames;
+    const values = this.#attributeValues;
+    frame.scope = readDeclarations(frame.scope, names, values, this.#limits);
+    frame.attributes = readAttributes(frame.scope, names, values);
+    names.length = 0;
+    values.length = 0;
+  }
+}
+
+/** XML 1.0 in UTF-8, or no message. SOAP 1.2 part 1, section 5. */
+function checkXmlDeclaration({ version, encoding = 'UTF-8' }: XMLDecl): void {
+  if (version === '1.0' && /^(?:utf-8|us-ascii)$/i.test(encoding)) return;
+  throw MessageRefusedError.sender(
+    'The message declares itself something other than XML 1.0 in UTF-8. Send that.',
+  );
+}
+
+/** What went wrong while parsing, as the refusal of the message: the parser says what is not well-formed. */
+function asRefusal(error: unknown): MessageRefusedError {
+  if (error instanceof MessageRefusedError) return error;
+  // The parser's sentence may quote the message at any length.
+  const why = (error instanceof Error ? error.message : String(error)).slice(0, PARSER_MESSAGE_LENGTH_MAX);
+  return MessageRefusedError.sender(`The message is not well-formed XML: ${why} Correct the sender.`, {
+    cause: error,
+  });
+}

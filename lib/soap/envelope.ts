@@ -1,0 +1,244 @@
+// The SOAP 1.2 envelope (part 1, section 5): addressing properties, references, other header blocks, body. It is either
+// built from properties, and then becomes infoset when an encoding asks, or read from infoset, and then becomes properties at once
+// and body when somebody asks. Immutable. Knows nothing of bytes.
+import { SplitplaneError } from '../errors.js';
+import {
+  addressingBlocks,
+  ADDRESSING_FAULT_ACTION,
+  AddressingReader,
+  ANONYMOUS,
+  NONE,
+  referenceParameterBlocks,
+  SOAP_FAULT_ACTION,
+  type Addressing,
+  type EndpointReference,
+} from './addressing.js';
+import { MessageRefusedError, SoapFault } from './fault.js';
+import { XmlElement } from './infoset.js';
+import { newMessageId } from './message-id.js';
+import { REFERENCES, SOAP, WSA } from './namespaces.js';
+import { checkIncludes, readReferences, referencesBlock, type Reference } from './references.js';
+
+/** What an envelope is built from. */
+export interface EnvelopeInit {
+  /** wsa:Action: what the message means. */
+  readonly action: string;
+  /** wsa:To; anonymous (back on the connection) when left out. */
+  readonly to?: string | undefined;
+  /** wsa:MessageID; a new one when left out. */
+  readonly messageId?: string | undefined;
+  /** wsa:RelatesTo: the id of the message this one answers. */
+  readonly relatesTo?: string | undefined;
+  /** wsa:ReplyTo; a string stands for an endpoint with that address. */
+  readonly replyTo?: EndpointReference | string | undefined;
+  /** wsa:FaultTo; a string stands for an endpoint with that address. */
+  readonly faultTo?: EndpointReference | string | undefined;
+  /** Header blocks other than addressing and references. */
+  readonly headers?: readonly XmlElement[] | undefined;
+  /** The buffers that travel beside the message. Whoever sends it adds them, because tags belong to a peer. */
+  readonly references?: readonly Reference[] | undefined;
+  /** The children of s:Body. */
+  readonly body?: XmlElement | readonly XmlElement[] | undefined;
+}
+
+/** What a reply is built from: the addressing comes from the request. */
+export type ReplyInit = Omit<EnvelopeInit, 'to' | 'relatesTo'>;
+
+/** Where a decoded body comes from. Called once; throws MessageRefusedError when the body is malformed. */
+export type BodyReader = () => readonly XmlElement[];
+
+interface Parts extends Addressing {
+  readonly headers: readonly XmlElement[];
+  readonly references: readonly Reference[];
+  /** The whole header as infoset, if it is known. */
+  readonly blocks: readonly XmlElement[] | undefined;
+}
+
+const NO_ELEMENTS: readonly XmlElement[] = Object.freeze([]);
+const NO_REFERENCES: readonly Reference[] = Object.freeze([]);
+
+/** A message. */
+export class Envelope implements Addressing {
+  readonly to: string;
+  readonly action: string;
+  readonly messageId: string | undefined;
+  readonly relatesTo: string | undefined;
+  readonly replyTo: EndpointReference | undefined;
+  readonly faultTo: EndpointReference | undefined;
+  /** The header blocks that are neither addressing nor references. */
+  readonly headers: readonly XmlElement[];
+  readonly references: readonly Reference[];
+
+  readonly #body: LazyBody;
+  #blocks: readonly XmlElement[] | undefined;
+
+  private constructor(parts: Parts, body: LazyBody) {
+    this.to = parts.to;
+    this.action = parts.action;
+    this.messageId = parts.messageId;
+    this.relatesTo = parts.relatesTo;
+    this.replyTo = parts.replyTo;
+    this.faultTo = parts.faultTo;
+    this.headers = parts.headers;
+    this.references = parts.references;
+    this.#blocks = parts.blocks;
+    this.#body = body;
+  }
+
+  /** A new message. Throws INVALID_ARGUMENT when `headers` holds what has a property of its own. */
+  static of(init: EnvelopeInit): Envelope {
+    const { headers = NO_ELEMENTS, body = NO_ELEMENTS } = init;
+    for (const block of headers) checkOtherBlock(block);
+    const parts: Parts = {
+      to: init.to ?? ANONYMOUS,
+      action: init.action,
+      messageId: init.messageId ?? newMessageId(),
+      relatesTo: init.relatesTo,
+      replyTo: toEndpoint(init.replyTo),
+      faultTo: toEndpoint(init.faultTo),
+      headers,
+      references: init.references ?? NO_REFERENCES,
+      blocks: undefined,
+    };
+    return new Envelope(parts, new LazyBody(body instanceof XmlElement ? [body] : body));
+  }
+
+  /**
+   * The message that arrived as these header blocks, and a body to be read later. Throws MessageRefusedError when the
+   * header breaks WS-Addressing or its references are invalid.
+   */
+  static fromInfoset(blocks: readonly XmlElement[], readBody: BodyReader): Envelope {
+    const addressing = new AddressingReader();
+    let headers: XmlElement[] | undefined;
+    let references: readonly Reference[] | undefined;
+    for (const block of blocks) {
+      if (block.namespace === WSA && addressing.accept(block)) continue;
+      if (block.is(REFERENCES, 'References')) {
+        if (references !== undefined) {
+          throw MessageRefusedError.sender(
+            'The header has two sp:References blocks. Put all references into one.',
+          );
+        }
+        references = readReferences(block);
+      } else {
+        (headers ??= []).push(block);
+      }
+    }
+    const properties = addressing.finish();
+    references ??= NO_REFERENCES;
+    const parts: Parts = { ...properties, headers: headers ?? NO_ELEMENTS, references, blocks };
+    return new Envelope(parts, new LazyBody(readBody, references));
+  }
+
+  /**
+   * The children of s:Body. The first read of a message that arrived decodes them, and throws MessageRefusedError when
+   * they are malformed or point at a buffer that the header does not list; so does every later read.
+   */
+  get body(): readonly XmlElement[] {
+    return this.#body.read();
+  }
+
+  /** The whole header as infoset: addressing, the other blocks, references. */
+  get blocks(): readonly XmlElement[] {
+    if (this.#blocks === undefined) {
+      const blocks = addressingBlocks(this);
+      for (const block of this.headers) blocks.push(block);
+      if (this.references.length > 0) blocks.push(referencesBlock(this.references));
+      this.#blocks = blocks;
+    }
+    return this.#blocks;
+  }
+
+  /** The fault that the body is, if it is one. Throws MESSAGE_INVALID when it is one that cannot be read. */
+  get fault(): SoapFault | undefined {
+    const first = this.body[0];
+    return first?.is(SOAP, 'Fault') ? SoapFault.fromElement(first) : undefined;
+  }
+
+  /** The same message with these references in place of its own; the body is shared. */
+  withReferences(references: readonly Reference[]): Envelope {
+    let blocks = this.#blocks;
+    if (blocks !== undefined) {
+      const others = blocks.filter((block) => !block.is(REFERENCES, 'References'));
+      blocks = references.length > 0 ? [...others, referencesBlock(references)] : others;
+    }
+    const { to, action, messageId, relatesTo, replyTo, faultTo, headers } = this;
+    const parts = { to, action, messageId, relatesTo, replyTo, faultTo, headers, references, blocks };
+    return new Envelope(parts, this.#body);
+  }
+
+  /** The answer to this message, addressed as its wsa:ReplyTo asks. WS-Addressing 1.0 core, section 3.4. */
+  reply(init: ReplyInit): Envelope {
+    return this.#answer(this.replyTo, init);
+  }
+
+  /** The fault that answers this message, addressed as its wsa:FaultTo or wsa:ReplyTo asks. */
+  replyFault(fault: SoapFault): Envelope {
+    return this.#answer(this.faultTo ?? this.replyTo, faultInit(fault));
+  }
+
+  /** The fault that answers a message whose header cannot be read. */
+  static fault(fault: SoapFault): Envelope {
+    return Envelope.of(faultInit(fault));
+  }
+
+  /** Whether the sender of this message wants no answer. */
+  get wantsNoReply(): boolean {
+    return this.replyTo?.address === NONE;
+  }
+
+  #answer(endpoint: EndpointReference | undefined, init: ReplyInit): Envelope {
+    const own = init.headers ?? NO_ELEMENTS;
+    const headers = endpoint === undefined ? own : [...own, ...referenceParameterBlocks(endpoint)];
+    return Envelope.of({ ...init, headers, to: endpoint?.address ?? ANONYMOUS, relatesTo: this.messageId });
+  }
+}
+
+/** A body that is here, or is read when first asked for. Shared by the envelopes that differ in their header only. */
+class LazyBody {
+  #state: readonly XmlElement[] | BodyReader | { readonly error: unknown };
+  readonly #references: readonly Reference[];
+
+  constructor(source: readonly XmlElement[] | BodyReader, references: readonly Reference[] = NO_REFERENCES) {
+    this.#state = source;
+    this.#references = references;
+  }
+
+  read(): readonly XmlElement[] {
+    const state = this.#state;
+    if (typeof state === 'function') return this.#decode(state);
+    if ('error' in state) throw state.error;
+    return state;
+  }
+
+  #decode(reader: BodyReader): readonly XmlElement[] {
+    try {
+      const body = reader();
+      checkIncludes(body, this.#references);
+      this.#state = body;
+      return body;
+    } catch (error) {
+      this.#state = { error };
+      throw error;
+    }
+  }
+}
+
+function faultInit(fault: SoapFault): EnvelopeInit {
+  const action = fault.subcodes[0]?.namespace === WSA ? ADDRESSING_FAULT_ACTION : SOAP_FAULT_ACTION;
+  return { action, headers: fault.headers, body: fault.toElement() };
+}
+
+function toEndpoint(endpoint: EndpointReference | string | undefined): EndpointReference | undefined {
+  return typeof endpoint === 'string' ? { address: endpoint, referenceParameters: [] } : endpoint;
+}
+
+function checkOtherBlock(block: XmlElement): void {
+  const taken =
+    block.namespace === WSA ? new AddressingReader().accept(block) : block.is(REFERENCES, 'References');
+  if (!taken) return;
+  throw new SplitplaneError(
+    'INVALID_ARGUMENT',
+    `The header block ${block.localName} has a property of its own. Set that instead of listing it in headers.`,
+  );
+}
