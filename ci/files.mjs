@@ -14,9 +14,7 @@ export function projectFiles(...patterns) {
   const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...patterns];
   const listing = capture('git', args);
   if (listing.status !== 0) throw new ScriptError(`cannot list the project's files: ${listing.stderr}`);
-  return [...new Set(listing.stdout.split('\0'))]
-    .filter((file) => file !== '' && isFile(file))
-    .sort();
+  return [...new Set(listing.stdout.split('\0'))].filter((file) => file !== '' && isFile(file)).sort();
 }
 
 export const readLines = (file) => readFileSync(path.join(root, file), 'utf8').split('\n');
