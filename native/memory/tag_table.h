@@ -1,25 +1,27 @@
-// The table of exported tags: which slices of this engine's memory a peer may reach, how, how often and until when. A
-// tag is a capability (docs/ARCHITECTURE.md, "Tags"): nothing moves before this table said yes. It is asked by
-// transports that serve remote operations themselves (TCP), and told by the protocol. Engine's thread only.
+// The table of exported tags: which slices of this engine's memory a peer may reach, how, how often and until
+// when. A tag is a capability (docs/ARCHITECTURE.md, "Tags"): nothing moves before this table said yes. It is
+// asked by transports that serve remote operations themselves (TCP), and told by the protocol. Engine's
+// thread only.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "native/base/bytes.h"
 #include "native/base/clock.h"
 #include "native/base/random.h"
+#include "native/memory/expiry_heap.h"
 #include "native/memory/region.h"
 
 namespace splitplane {
 
-// owner (8 bytes, the first half of the owner's node identity) | locator (u32 index, u32 generation in the owner's
-// table) | secret (16 random bytes, compared in constant time). Carries no address and no key.
+// owner (8 bytes, the first half of the owner's node identity) | locator (u32 index, u32 generation in the
+// owner's table) | secret (16 random bytes, compared in constant time). Carries no address and no key.
 struct Tag {
   static constexpr size_t kSize = 32;
   static constexpr size_t kOwnerAt = 0;
@@ -50,18 +52,19 @@ struct Requester {
 };
 
 inline constexpr uint32_t kUnlimitedUses = UINT32_MAX;
-// A tag with a bound counts distinct operations and remembers each, so that one driven again after a reconnect is not
-// a second use.
+// A tag with a bound counts distinct operations and remembers each, so that one driven again after a
+// reconnect is not a second use.
 inline constexpr uint32_t kCountedUsesMax = 64;
 inline constexpr size_t kSlicesPerTagMax = 1024;
 
 struct TagOptions {
   Audience audience;
   Access access = Access::kRead;
-  std::vector<Slice> slices;  // in order, as one range of bytes; an atomic tag has exactly one, in memory, 8-aligned
+  std::vector<Slice>
+      slices;  // in order, as one range of bytes; an atomic tag has exactly one, in memory, 8-aligned
   MonotonicNs expires_at = kNever;
-  uint32_t uses = 1;     // 1..kCountedUsesMax or kUnlimitedUses
-  uint64_t cookie = 0;   // given back to the observer
+  uint32_t uses = 1;    // 1..kCountedUsesMax or kUnlimitedUses
+  uint64_t cookie = 0;  // given back to the observer
 };
 
 struct TagStats {
@@ -91,24 +94,32 @@ class TagTable {
 
    private:
     friend class TagTable;
+    void End();
+
+    // The entry may have been given to another tag since: what it says holds only under this generation.
     std::shared_ptr<Entry> entry_;
+    uint32_t generation_ = 0;
     std::vector<Slice> slices_;
   };
 
   // `owner` goes into every tag; `tags_max` bounds the table (kLimitExceeded).
   TagTable(std::array<uint8_t, 8> owner, size_t tags_max, RandomSource& random);
+  // Ends every right without telling the observer; uses in progress stay valid and see revoked().
   ~TagTable();
+  TagTable(const TagTable&) = delete;
+  TagTable& operator=(const TagTable&) = delete;
 
   Result<Tag> Export(TagOptions options);
 
-  // Asks to begin operation `operation` (an id that is unique in the requester's session) on `length` bytes from
-  // `offset`. Refusals: kTagUnknown (also for a foreign audience, so that nothing is learned), kTagExpired,
-  // kTagExhausted, kTagDirection, kTagBounds. The same operation may begin again: that is not a second use.
+  // Asks to begin operation `operation` (an id that is unique in the requester's session) on `length` bytes
+  // from `offset`. Refusals: kTagUnknown (also for a foreign audience, so that nothing is learned),
+  // kTagExpired, kTagExhausted, kTagDirection, kTagBounds. The same operation may begin again: that is not a
+  // second use.
   Result<Use> Begin(const Tag& tag, const Requester& who, Access access, uint64_t offset, uint64_t length,
                     uint64_t operation, MonotonicNs now);
 
-  // Ends the right at once; uses in progress see revoked(). Unknown tags are ignored (a peer may send any); with `who`
-  // only if the tag's audience includes it.
+  // Ends the right at once; uses in progress see revoked(). Unknown tags are ignored (a peer may send any);
+  // with `who` only if the tag's audience includes it.
   void Revoke(const Tag& tag);
   void RevokeBy(const Tag& tag, const Requester& who);
   void RevokeSession(uint64_t session);
@@ -120,17 +131,34 @@ class TagTable {
   // The cookie of the live tag at a locator index (of a notification); nullopt if it is gone.
   std::optional<uint64_t> CookieAt(uint32_t index) const;
 
-  // Runs once for every tag that ended, whatever ended it: kTagRevoked, kTagExpired; kOk when the holder gave it back.
-  void set_observer(std::function<void(uint64_t cookie, Code why)> observer) { observer_ = std::move(observer); }
+  // Runs once for every tag that ended, whatever ended it: kTagRevoked, kTagExpired; kOk when the holder gave
+  // it back.
+  void set_observer(std::function<void(uint64_t cookie, Code why)> observer) {
+    observer_ = std::move(observer);
+  }
   const TagStats& stats() const { return stats_; }
 
  private:
+  // A tag at one moment, for ending many: the observer may end and export others in between.
+  struct Live {
+    uint32_t index;
+    uint32_t generation;
+  };
+
+  Entry& TakeEntry();
+  Entry* Find(const Tag& tag) const;
+  void EndAll(const std::vector<Live>& tags);
   void End(uint32_t index, Code why);
+
   std::array<uint8_t, 8> owner_;
   size_t tags_max_;
   RandomSource& random_;
   std::vector<std::shared_ptr<Entry>> entries_;
-  std::vector<uint32_t> free_;
+  // By entry, the session of its audience if it is one: RevokeSession reads this in one sweep. Stale for
+  // entries that are free.
+  std::vector<uint64_t> sessions_;
+  std::vector<uint32_t> free_;  // the last freed is the next used: its memory is warm
+  ExpiryHeap expiries_;
   std::function<void(uint64_t, Code)> observer_;
   TagStats stats_;
 };
