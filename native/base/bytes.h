@@ -1,5 +1,6 @@
-// Explicit little-endian loads and stores at any alignment, and the span of bytes that everything passes around. The
-// wire's byte order is little-endian (docs/WIRE_PROTOCOL.md); hosts that are not are served by these functions alone.
+// Explicit little-endian loads and stores at any alignment, and the span of bytes that everything passes
+// around. The wire's byte order is little-endian (docs/WIRE_PROTOCOL.md); hosts that are not are served by
+// these functions alone.
 #pragma once
 
 #include <bit>
@@ -18,7 +19,8 @@ inline T LoadLittle(const uint8_t* from) {
   std::memcpy(&value, from, sizeof(T));
   if constexpr (std::endian::native == std::endian::big) {
     T swapped = 0;
-    for (size_t i = 0; i < sizeof(T); i++) swapped |= T((value >> (8 * i)) & 0xff) << (8 * (sizeof(T) - 1 - i));
+    for (size_t i = 0; i < sizeof(T); i++)
+      swapped |= T((value >> (8 * i)) & 0xff) << (8 * (sizeof(T) - 1 - i));
     return swapped;
   }
   return value;
@@ -28,7 +30,8 @@ template <typename T>
 inline void StoreLittle(uint8_t* to, T value) {
   if constexpr (std::endian::native == std::endian::big) {
     T swapped = 0;
-    for (size_t i = 0; i < sizeof(T); i++) swapped |= T((value >> (8 * i)) & 0xff) << (8 * (sizeof(T) - 1 - i));
+    for (size_t i = 0; i < sizeof(T); i++)
+      swapped |= T((value >> (8 * i)) & 0xff) << (8 * (sizeof(T) - 1 - i));
     value = swapped;
   }
   std::memcpy(to, &value, sizeof(T));

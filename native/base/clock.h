@@ -1,5 +1,5 @@
-// Monotonic time in nanoseconds. Everything that expires is kept in this time, so that a jump of the wall clock
-// changes nothing.
+// Monotonic time in nanoseconds. Everything that expires is kept in this time, so that a jump of the wall
+// clock changes nothing.
 #pragma once
 
 #include <time.h>

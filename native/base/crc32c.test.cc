@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "native/base/crc32c_internal.h"

@@ -1,5 +1,5 @@
-// Random bytes from the kernel (getrandom), fetched in blocks so that a tag does not cost a system call. Not shared
-// between threads: each engine owns one.
+// Random bytes from the kernel (getrandom), fetched in blocks so that a tag does not cost a system call. Not
+// shared between threads: each engine owns one.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
-// What an operation came to: a code from the project's one list of error codes, the operation that failed, its
-// errno and a sentence for people. The list is mirrored by lib/errors.ts and a test holds the two together. Knows
-// nothing of what failed. Free of allocation unless something went wrong.
+// What an operation came to: a code from the project's one list of error codes, the operation that failed,
+// its errno and a sentence for people. The list is mirrored by lib/errors.ts and a test holds the two
+// together. Knows nothing of what failed. Free of allocation unless something went wrong.
 #pragma once
 
 #include <cstdint>
@@ -12,45 +12,45 @@
 
 namespace splitplane {
 
-// name in C++, name that users match on. Order is part of the wire protocol (a status travels as its index), so new
-// codes go to the end.
-#define SPLITPLANE_ERROR_CODES(X)                      \
-  X(kOk, "OK")                                         \
-  X(kNoResource, "NO_RESOURCE")                        \
-  X(kInvalidArgument, "INVALID_ARGUMENT")              \
-  X(kOutOfMemory, "OUT_OF_MEMORY")                     \
-  X(kQuotaExceeded, "QUOTA_EXCEEDED")                  \
-  X(kLimitExceeded, "LIMIT_EXCEEDED")                  \
-  X(kRegionBusy, "REGION_BUSY")                        \
-  X(kRegionReleased, "REGION_RELEASED")                \
-  X(kRegionDetached, "REGION_DETACHED")                \
-  X(kTagUnknown, "TAG_UNKNOWN")                        \
-  X(kTagExpired, "TAG_EXPIRED")                        \
-  X(kTagExhausted, "TAG_EXHAUSTED")                    \
-  X(kTagDirection, "TAG_DIRECTION")                    \
-  X(kTagBounds, "TAG_BOUNDS")                          \
-  X(kTagRevoked, "TAG_REVOKED")                        \
-  X(kChecksumMismatch, "CHECKSUM_MISMATCH")            \
-  X(kProtocolViolation, "PROTOCOL_VIOLATION")          \
-  X(kVersionUnsupported, "VERSION_UNSUPPORTED")        \
-  X(kEncodingUnsupported, "ENCODING_UNSUPPORTED")      \
-  X(kIdentityMismatch, "IDENTITY_MISMATCH")            \
-  X(kAuthenticationFailed, "AUTHENTICATION_FAILED")    \
-  X(kPermissionDenied, "PERMISSION_DENIED")            \
-  X(kInsecureTransport, "INSECURE_TRANSPORT")          \
-  X(kAddressInvalid, "ADDRESS_INVALID")                \
-  X(kAddressInUse, "ADDRESS_IN_USE")                   \
-  X(kConnectionRefused, "CONNECTION_REFUSED")          \
-  X(kConnectTimeout, "CONNECT_TIMEOUT")                \
-  X(kConnectionLost, "CONNECTION_LOST")                \
-  X(kPeerUnresponsive, "PEER_UNRESPONSIVE")            \
-  X(kSessionExpired, "SESSION_EXPIRED")                \
-  X(kAborted, "ABORTED")                               \
-  X(kDeadlineExceeded, "DEADLINE_EXCEEDED")            \
-  X(kClosed, "CLOSED")                                 \
-  X(kFileChanged, "FILE_CHANGED")                      \
-  X(kTransportUnavailable, "TRANSPORT_UNAVAILABLE")    \
-  X(kUnsupported, "UNSUPPORTED")                       \
+// name in C++, name that users match on. Order is part of the wire protocol (a status travels as its index),
+// so new codes go to the end.
+#define SPLITPLANE_ERROR_CODES(X)                   \
+  X(kOk, "OK")                                      \
+  X(kNoResource, "NO_RESOURCE")                     \
+  X(kInvalidArgument, "INVALID_ARGUMENT")           \
+  X(kOutOfMemory, "OUT_OF_MEMORY")                  \
+  X(kQuotaExceeded, "QUOTA_EXCEEDED")               \
+  X(kLimitExceeded, "LIMIT_EXCEEDED")               \
+  X(kRegionBusy, "REGION_BUSY")                     \
+  X(kRegionReleased, "REGION_RELEASED")             \
+  X(kRegionDetached, "REGION_DETACHED")             \
+  X(kTagUnknown, "TAG_UNKNOWN")                     \
+  X(kTagExpired, "TAG_EXPIRED")                     \
+  X(kTagExhausted, "TAG_EXHAUSTED")                 \
+  X(kTagDirection, "TAG_DIRECTION")                 \
+  X(kTagBounds, "TAG_BOUNDS")                       \
+  X(kTagRevoked, "TAG_REVOKED")                     \
+  X(kChecksumMismatch, "CHECKSUM_MISMATCH")         \
+  X(kProtocolViolation, "PROTOCOL_VIOLATION")       \
+  X(kVersionUnsupported, "VERSION_UNSUPPORTED")     \
+  X(kEncodingUnsupported, "ENCODING_UNSUPPORTED")   \
+  X(kIdentityMismatch, "IDENTITY_MISMATCH")         \
+  X(kAuthenticationFailed, "AUTHENTICATION_FAILED") \
+  X(kPermissionDenied, "PERMISSION_DENIED")         \
+  X(kInsecureTransport, "INSECURE_TRANSPORT")       \
+  X(kAddressInvalid, "ADDRESS_INVALID")             \
+  X(kAddressInUse, "ADDRESS_IN_USE")                \
+  X(kConnectionRefused, "CONNECTION_REFUSED")       \
+  X(kConnectTimeout, "CONNECT_TIMEOUT")             \
+  X(kConnectionLost, "CONNECTION_LOST")             \
+  X(kPeerUnresponsive, "PEER_UNRESPONSIVE")         \
+  X(kSessionExpired, "SESSION_EXPIRED")             \
+  X(kAborted, "ABORTED")                            \
+  X(kDeadlineExceeded, "DEADLINE_EXCEEDED")         \
+  X(kClosed, "CLOSED")                              \
+  X(kFileChanged, "FILE_CHANGED")                   \
+  X(kTransportUnavailable, "TRANSPORT_UNAVAILABLE") \
+  X(kUnsupported, "UNSUPPORTED")                    \
   X(kSystem, "SYSTEM")
 
 enum class Code : uint16_t {
@@ -70,8 +70,8 @@ class [[nodiscard]] Status {
  public:
   Status() = default;  // ok
 
-  // `operation` names what failed in a literal ("connect", "recvmsg"); `detail` is the sentence for people: what was
-  // found and what to do.
+  // `operation` names what failed in a literal ("connect", "recvmsg"); `detail` is the sentence for people:
+  // what was found and what to do.
   static Status Error(Code code, const char* operation, std::string detail, int system_errno = 0);
   // From errno, with the code that errno means for this operation (kSystem when it means nothing special).
   static Status Errno(const char* operation, int system_errno, std::string detail = {});
@@ -101,8 +101,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}            // NOLINT: implicit by design
-  Result(Status status) : status_(std::move(status)) {}    // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit by design
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT: implicit by design
 
   bool ok() const { return value_.has_value(); }
   const Status& status() const { return status_; }
