@@ -4,8 +4,17 @@
 import { SplitplaneError } from '../errors.js';
 import type { Envelope } from '../soap/envelope.js';
 import { XmlElement, type XmlAttribute, type XmlNode } from '../soap/infoset.js';
-import { NamespaceScope, REFERENCES, SOAP, WSA, XOP } from '../soap/namespaces.js';
 import { Declarations, type Place } from './xml-declarations.js';
+import { writeOwnHeader } from './xml-own-header.js';
+import {
+  EPILOGUE,
+  MIDDLE,
+  PRETTY_EPILOGUE,
+  PRETTY_MIDDLE,
+  PRETTY_PROLOGUE,
+  PROLOGUE,
+  PROLOGUE_SCOPE,
+} from './xml-prologue.js';
 import {
   escapeText,
   escapeValue,
@@ -15,22 +24,6 @@ import {
   isPlainText,
   isPlainValue,
 } from './xml-text.js';
-
-const PROLOGUE_PREFIXES = { xop: XOP, sp: REFERENCES, s: SOAP, wsa: WSA };
-const PROLOGUE_DECLARATIONS = Object.entries(PROLOGUE_PREFIXES).map(
-  ([prefix, uri]) => `xmlns:${prefix}="${uri}"`,
-);
-
-/** The declarations in scope of every header block and body child that is written here. */
-export const PROLOGUE_SCOPE = NamespaceScope.of(PROLOGUE_PREFIXES);
-/** What every envelope begins with. */
-export const PROLOGUE = `<s:Envelope ${PROLOGUE_DECLARATIONS.join(' ')}><s:Header>`;
-const MIDDLE = '</s:Header><s:Body>';
-const EPILOGUE = '</s:Body></s:Envelope>';
-
-const PRETTY_PROLOGUE = `<s:Envelope\n    ${PROLOGUE_DECLARATIONS.join('\n    ')}>\n  <s:Header>`;
-const PRETTY_MIDDLE = '\n  </s:Header>\n  <s:Body>';
-const PRETTY_EPILOGUE = '\n  </s:Body>\n</s:Envelope>\n';
 
 const PROLOGUE_PLACE: Place = { declared: PROLOGUE_SCOPE, covered: PROLOGUE_SCOPE };
 /** The depth of header blocks and of the body's children: s:Envelope is at 1. */
@@ -63,6 +56,7 @@ export class XmlWriter {
   readonly #spellings = new Map<string, Map<string, Spelling>>();
   #spellingCount = 0;
   #ascii = true;
+  readonly #escape = (text: string): string => this.#text(text);
 
   constructor(depthMax: number) {
     this.#depthMax = depthMax;
@@ -71,11 +65,15 @@ export class XmlWriter {
   /** The whole document. Throws INVALID_ARGUMENT for what XML cannot carry, LIMIT_EXCEEDED for what is too deep. */
   write(envelope: Envelope): XmlText {
     this.#ascii = true;
-    let text = PROLOGUE;
-    for (const block of envelope.blocks) text += this.#recurring(block);
-    text += MIDDLE;
+    let text = envelope.isPlain ? writeOwnHeader(envelope, this.#escape) : this.#header(envelope);
     for (const child of envelope.body) text += this.#recurring(child);
     return new XmlText(text + EPILOGUE, this.#ascii);
+  }
+
+  #header(envelope: Envelope): string {
+    let text = PROLOGUE;
+    for (const block of envelope.blocks) text += this.#recurring(block);
+    return text + MIDDLE;
   }
 
   /** The same, indented for people: white space is added where there is no text. */

@@ -4,12 +4,14 @@ import { isAscii, isUtf8 } from 'node:buffer';
 import { SplitplaneError } from '../errors.js';
 import { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError } from '../soap/fault.js';
+import type { XmlElement } from '../soap/infoset.js';
 import type { Serializer } from './registry.js';
+import { readOwnHeader } from './xml-own-header.js';
 import { XML_LIMITS, type XmlLimits } from './xml-limits.js';
 import { XmlReader } from './xml-reader.js';
 import { XmlWriter, type XmlText } from './xml-writer.js';
 
-/** Readers kept for reuse. A message whose body is never read keeps its reader until it is garbage. */
+/** Readers kept for reuse. */
 const READERS_KEPT_MAX = 16;
 
 /** Text XML. One instance serves many connections. */
@@ -49,13 +51,12 @@ export class XmlSerializer implements Serializer {
   decodeHeader(bytes: Uint8Array): Envelope {
     const { envelopeBytesMax, referencesMax } = this.#limits;
     if (bytes.length > envelopeBytesMax) throw MessageRefusedError.limit('more bytes', envelopeBytesMax);
-    const reader = this.#readers.pop() ?? new XmlReader(this.#limits);
-    const blocks = reader.readHeader(toText(bytes));
-    const envelope = Envelope.fromInfoset(blocks, () => {
-      const body = reader.readBody();
-      if (this.#readers.length < READERS_KEPT_MAX) this.#readers.push(reader);
-      return body;
-    });
+    const text = toText(bytes);
+    const own = readOwnHeader(text);
+    const envelope =
+      own === undefined
+        ? this.#decodeAnyHeader(text)
+        : Envelope.fromProperties(own.properties, () => this.#readOwnBody(text.slice(own.bodyStart)));
     if (envelope.references.length > referencesMax)
       throw MessageRefusedError.limit('more references', referencesMax);
     return envelope;
@@ -64,6 +65,31 @@ export class XmlSerializer implements Serializer {
   /** The envelope as text for people, indented. White space is added, so it is not for sending. */
   pretty(envelope: Envelope): string {
     return this.#writer.writePretty(envelope);
+  }
+
+  #decodeAnyHeader(text: string): Envelope {
+    const reader = this.#takeReader();
+    return Envelope.fromInfoset(reader.readHeader(text), () => {
+      const body = reader.readBody();
+      this.#keepReader(reader);
+      return body;
+    });
+  }
+
+  #readOwnBody(rest: string): XmlElement[] {
+    const reader = this.#takeReader();
+    const body = reader.readOwnBody(rest);
+    this.#keepReader(reader);
+    return body;
+  }
+
+  #takeReader(): XmlReader {
+    return this.#readers.pop() ?? new XmlReader(this.#limits);
+  }
+
+  /** For readers that have come to the end of a document; one that threw stays where it is, and is dropped. */
+  #keepReader(reader: XmlReader): void {
+    if (this.#readers.length < READERS_KEPT_MAX) this.#readers.push(reader);
   }
 
   #checkSize(sizeBytes: number): void {
@@ -75,6 +101,9 @@ export class XmlSerializer implements Serializer {
     );
   }
 }
+
+/** Text XML with the default limits. */
+export const xmlSerializer = new XmlSerializer();
 
 function encodedBytes({ text, ascii }: XmlText): number {
   return ascii ? text.length : Buffer.byteLength(text, 'utf8');

@@ -17,7 +17,13 @@ import { MessageRefusedError, SoapFault } from './fault.js';
 import { XmlElement } from './infoset.js';
 import { newMessageId } from './message-id.js';
 import { REFERENCES, SOAP, WSA } from './namespaces.js';
-import { checkIncludes, readReferences, referencesBlock, type Reference } from './references.js';
+import {
+  checkIncludes,
+  checkReferences,
+  readReferences,
+  referencesBlock,
+  type Reference,
+} from './references.js';
 
 /** What an envelope is built from. */
 export interface EnvelopeInit {
@@ -44,13 +50,16 @@ export interface EnvelopeInit {
 /** What a reply is built from: the addressing comes from the request. */
 export type ReplyInit = Omit<EnvelopeInit, 'to' | 'relatesTo'>;
 
+/** A header that says no more than these. */
+export type EnvelopeProperties = Pick<Envelope, 'to' | 'action' | 'messageId' | 'relatesTo' | 'references'>;
+
 /** Where a decoded body comes from. Called once; throws MessageRefusedError when the body is malformed. */
 export type BodyReader = () => readonly XmlElement[];
 
 interface Parts extends Addressing {
   readonly headers: readonly XmlElement[];
   readonly references: readonly Reference[];
-  /** The whole header as infoset, if it is known. */
+  /** The whole header as infoset, if it came as infoset. */
   readonly blocks: readonly XmlElement[] | undefined;
 }
 
@@ -85,9 +94,10 @@ export class Envelope implements Addressing {
     this.#body = body;
   }
 
-  /** A new message. Throws INVALID_ARGUMENT when `headers` holds what has a property of its own. */
+  /** A new message. Throws INVALID_ARGUMENT for invalid references, and for `headers` that have a property of their own. */
   static of(init: EnvelopeInit): Envelope {
-    const { headers = NO_ELEMENTS, body = NO_ELEMENTS } = init;
+    const { headers = NO_ELEMENTS, references = NO_REFERENCES, body = NO_ELEMENTS } = init;
+    checkReferences(references);
     for (const block of headers) checkOtherBlock(block);
     const parts: Parts = {
       to: init.to ?? ANONYMOUS,
@@ -97,7 +107,7 @@ export class Envelope implements Addressing {
       replyTo: toEndpoint(init.replyTo),
       faultTo: toEndpoint(init.faultTo),
       headers,
-      references: init.references ?? NO_REFERENCES,
+      references,
       blocks: undefined,
     };
     return new Envelope(parts, new LazyBody(body instanceof XmlElement ? [body] : body));
@@ -124,9 +134,37 @@ export class Envelope implements Addressing {
         (headers ??= []).push(block);
       }
     }
-    const properties = addressing.finish();
     references ??= NO_REFERENCES;
-    const parts: Parts = { ...properties, headers: headers ?? NO_ELEMENTS, references, blocks };
+    const { to, action, messageId, relatesTo, replyTo, faultTo } = addressing.finish();
+    const parts = {
+      to,
+      action,
+      messageId,
+      relatesTo,
+      replyTo,
+      faultTo,
+      headers: headers ?? NO_ELEMENTS,
+      references,
+      blocks,
+    };
+    return new Envelope(parts, new LazyBody(readBody, references));
+  }
+
+  /** The message that arrived with this header, already checked, and a body to be read later. */
+  static fromProperties(properties: EnvelopeProperties, readBody: BodyReader): Envelope {
+    const { to, action, messageId, relatesTo, references } = properties;
+    const none = undefined;
+    const parts = {
+      to,
+      action,
+      messageId,
+      relatesTo,
+      replyTo: none,
+      faultTo: none,
+      headers: NO_ELEMENTS,
+      references,
+      blocks: none,
+    };
     return new Envelope(parts, new LazyBody(readBody, references));
   }
 
@@ -141,12 +179,21 @@ export class Envelope implements Addressing {
   /** The whole header as infoset: addressing, the other blocks, references. */
   get blocks(): readonly XmlElement[] {
     if (this.#blocks === undefined) {
-      const blocks = addressingBlocks(this);
-      for (const block of this.headers) blocks.push(block);
+      const blocks = [...addressingBlocks(this), ...this.headers];
       if (this.references.length > 0) blocks.push(referencesBlock(this.references));
       this.#blocks = blocks;
     }
     return this.#blocks;
+  }
+
+  /** Whether the header says no more than EnvelopeProperties hold, so that an encoding may write it from those. */
+  get isPlain(): boolean {
+    return (
+      this.#blocks === undefined &&
+      this.headers.length === 0 &&
+      this.replyTo === undefined &&
+      this.faultTo === undefined
+    );
   }
 
   /** The fault that the body is, if it is one. Throws MESSAGE_INVALID when it is one that cannot be read. */
@@ -157,6 +204,7 @@ export class Envelope implements Addressing {
 
   /** The same message with these references in place of its own; the body is shared. */
   withReferences(references: readonly Reference[]): Envelope {
+    checkReferences(references);
     let blocks = this.#blocks;
     if (blocks !== undefined) {
       const others = blocks.filter((block) => !block.is(REFERENCES, 'References'));

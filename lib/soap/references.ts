@@ -20,14 +20,15 @@ const CID_PATTERN = /^[A-Za-z0-9._@-]{1,128}$/;
 const LENGTH_PATTERN = /^(?:0|[1-9][0-9]{0,15})$/;
 const CID_SCHEME = 'cid:';
 
-/** What the receiver may do with the memory a tag stands for. */
-export type Access = 'read' | 'write';
+/** What the receiver may do with the memory a tag stands for: one of these, never two. */
+export const ACCESSES = ['read', 'write', 'atomic'] as const;
+export type Access = (typeof ACCESSES)[number];
 
 export interface Reference {
   /** Names the buffer inside this message. */
   readonly cid: string;
-  /** The capability: 43 characters of base64url. */
-  readonly tag: string;
+  /** The capability: 43 characters of base64url; undefined for a buffer whose bytes come in the frame itself. */
+  readonly tag: string | undefined;
   readonly lengthBytes: number;
   readonly access: Access;
 }
@@ -55,24 +56,14 @@ export function includedCid(element: XmlElement): string | undefined {
   return href?.startsWith(CID_SCHEME) ? href.slice(CID_SCHEME.length) : undefined;
 }
 
-/** The header block of a message. Throws INVALID_ARGUMENT for a reference that no peer would accept. */
+/** The header block of a message, from references that were checked. */
 export function referencesBlock(references: readonly Reference[]): XmlElement {
-  checkReferences(references);
-  const children = references.map(
-    ({ cid, tag, lengthBytes, access }) =>
-      new XmlElement(
-        REFERENCES,
-        'Reference',
-        NO_CHILDREN,
-        [
-          plainAttribute('cid', cid),
-          plainAttribute('tag', tag),
-          plainAttribute('length', String(lengthBytes)),
-          plainAttribute('access', access),
-        ],
-        'sp',
-      ),
-  );
+  const children = references.map(({ cid, tag, lengthBytes, access }) => {
+    const attributes = [plainAttribute('cid', cid)];
+    if (tag !== undefined) attributes.push(plainAttribute('tag', tag));
+    attributes.push(plainAttribute('length', String(lengthBytes)), plainAttribute('access', access));
+    return new XmlElement(REFERENCES, 'Reference', NO_CHILDREN, attributes, 'sp');
+  });
   return new XmlElement(REFERENCES, 'References', children, undefined, 'sp');
 }
 
@@ -120,30 +111,34 @@ function readReference(element: XmlElement): Reference {
   let cid: string | undefined;
   let tag: string | undefined;
   let length: string | undefined;
-  let access: string | undefined;
+  let access: Access | undefined;
   for (const { localName, namespace, value } of element.attributes) {
     if (namespace !== '') continue;
     if (localName === 'cid') cid = value;
     else if (localName === 'tag') tag = value;
     else if (localName === 'length') length = value;
-    else if (localName === 'access') access = value;
+    else if (localName === 'access') access = ACCESSES.find((known) => known === value);
   }
   if (cid === undefined || !CID_PATTERN.test(cid)) throw refused('a cid is missing or malformed');
-  if (tag === undefined || !TAG_PATTERN.test(tag)) throw refused(`the tag of ${cid} is missing or malformed`);
+  if (tag !== undefined && !TAG_PATTERN.test(tag)) throw refused(`the tag of ${cid} is malformed`);
   const lengthBytes = length !== undefined && LENGTH_PATTERN.test(length) ? Number(length) : NaN;
   if (!Number.isSafeInteger(lengthBytes))
     throw refused(`the length of ${cid} is missing, malformed or too large`);
-  if (access !== 'read' && access !== 'write')
-    throw refused(`the access of ${cid} is neither read nor write`);
+  if (access === undefined) throw refused(`the access of ${cid} is none of ${ACCESSES.join(', ')}`);
   return { cid, tag, lengthBytes, access };
 }
 
-function checkReferences(references: readonly Reference[]): void {
-  for (const { cid, tag, lengthBytes } of references) {
+/** Throws INVALID_ARGUMENT for references that no peer would accept. */
+export function checkReferences(references: readonly Reference[]): void {
+  for (const { cid, tag, lengthBytes, access } of references) {
     checkCid(cid);
-    if (!TAG_PATTERN.test(tag)) throw invalidReference(`the tag of ${cid} is not 32 bytes in base64url`);
+    if (tag !== undefined && !TAG_PATTERN.test(tag))
+      throw invalidReference(`the tag of ${cid} is not 32 bytes in base64url`);
     if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0) {
       throw invalidReference(`the length of ${cid} is not a safe integer of at least 0`);
+    }
+    if (!ACCESSES.includes(access)) {
+      throw invalidReference(`the access of ${cid} is none of ${ACCESSES.join(', ')}`);
     }
   }
   const twice = firstDuplicate(references);
@@ -153,6 +148,11 @@ function checkReferences(references: readonly Reference[]): void {
 function checkCid(cid: string): void {
   if (CID_PATTERN.test(cid)) return;
   throw invalidReference(`a cid has 1 to ${CID_LENGTH_MAX} letters, digits or ". _ @ -"`);
+}
+
+/** Whether two references have one name. */
+export function hasDuplicateCid(references: readonly Reference[]): boolean {
+  return firstDuplicate(references) !== undefined;
 }
 
 function firstDuplicate(references: readonly Reference[]): string | undefined {
