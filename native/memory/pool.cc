@@ -174,9 +174,10 @@ void MemoryPool::ReturnSlot(PoolSlot* slot) {
 }
 
 void MemoryPool::UnmapOldestSpare() {
+  // All the others were emptied after it, so it has left the list of warm slabs already.
+  static_assert(kSpareSlabsMax * kSlotBytesMax >= kWarmBytesMax);
   SlabRegion* slab = spare_.front();
   spare_.erase(spare_.begin());
-  LeaveWarm(slab);
   RemoveRegion(slab);
 }
 

@@ -173,7 +173,7 @@ void TagTable::Use::End() {
 }
 
 bool TagTable::Use::revoked(MonotonicNs now) const {
-  return !entry_ || !entry_->live || entry_->generation != generation_ || now >= entry_->expires_at;
+  return !entry_ || entry_->generation != generation_ || now >= entry_->expires_at;
 }
 
 uint32_t TagTable::Use::index() const {

@@ -172,6 +172,12 @@ TEST_F(TagTableTest, CountsDistinctOperations) {
   EXPECT_EQ(table_->stats().refused_exhausted, 1u);
 
   TagOptions options = Options();
+  options.uses = 2;
+  const Tag twice = Export(options);
+  EXPECT_EQ(Try(twice, kPeer, 1), Code::kOk);
+  EXPECT_EQ(Try(twice, kPeer, 1), Code::kOk);
+  EXPECT_EQ(Try(twice, kPeer, 2), Code::kOk) << "driving 1 again spent the use of 2";
+
   options.uses = kCountedUsesMax;
   const Tag many = Export(options);
   for (uint64_t operation = 0; operation < kCountedUsesMax; operation++) {
@@ -329,6 +335,23 @@ TEST_F(TagTableTest, RefusesAStaleGeneration) {
   EXPECT_EQ(Try(mixed), Code::kTagUnknown);
   table_->Revoke(old);
   EXPECT_EQ(Try(now), Code::kOk);
+}
+
+// Goal: who held a tag cannot guess its way into what comes after it. Method: revoke, then ask with the
+// secret it knows under the next generations, while the place is free and when it has a new tag.
+TEST_F(TagTableTest, RefusesAGuessedGeneration) {
+  const Tag old = Export(Options());
+  table_->Revoke(old);
+  const auto guess = [&] {
+    for (uint32_t generation = 0; generation < 10; generation++) {
+      Tag guessed = old;
+      StoreLittle(guessed.bytes.data() + Tag::kGenerationAt, generation);
+      EXPECT_EQ(Try(guessed), Code::kTagUnknown) << generation;
+    }
+  };
+  guess();
+  Export(Options());
+  guess();
 }
 
 // Goal: a new tag begins clean: nothing of the one that had its place before. Method: exhaust a tag, revoke,
