@@ -1,4 +1,4 @@
-// Checks that C++ files are formatted as .clang-format says; with --write, formats them. The formatter is Debian
+// Checks that C and C++ files are formatted as .clang-format says; with --write, formats them. The formatter is Debian
 // 12's clang-format 14, since versions differ in what they write.
 
 import process from 'node:process';
@@ -12,8 +12,8 @@ await main(async () => {
   if (capture('clang-format', ['--version']).status !== 0) {
     throw new ScriptError('clang-format is missing; npm run setup installs it');
   }
-  const files = projectFiles('native/*.h', 'native/*.cc', 'test/*.h', 'test/*.cc');
-  if (files.length === 0) throw new ScriptError('there is no C++ file to look at');
+  const files = projectFiles('*.h', '*.cc', '*.c');
+  if (files.length === 0) throw new ScriptError('there is no C or C++ file to look at');
   const mode = values.write ? ['-i'] : ['--dry-run', '-Werror'];
   try {
     await run('clang-format', [...mode, ...files]);

@@ -7,7 +7,7 @@ import { main } from './process.mjs';
 
 const linesMax = 500;
 
-const sources = /\.(ts|mjs|cc|h)$/;
+const sources = /\.(ts|mjs|cc|c|h)$/;
 // Texts that are not ours, or not text.
 const foreign = /^(LICENSE|package-lock\.json)$|\.(png|svg|bin|node)$|^test\/fuzz\/corpus\//;
 
