@@ -1,0 +1,175 @@
+// Memory of ours that peers may reach: each exposure is one tag, its life and its notifications. Knows nothing of
+// envelopes; lib/network puts tags into them.
+import { SplitplaneError, type ErrorCode } from '../errors.js';
+import { codeFromIndex, native, type NativeEngine } from './native.js';
+import { sliceArguments, totalLength, type BufferSlices } from './memory.js';
+import { SLICES_MAX, type SharedMemory } from './shared-memory.js';
+
+/** What the holder of a tag may do. One direction per tag: a peer that may read cannot write, and the reverse. */
+export type Access = 'read' | 'write' | 'atomic';
+const ACCESS = { read: 1, write: 2, atomic: 3 } as const;
+const AUDIENCE = { session: 1, principal: 2, bearer: 3 } as const;
+
+/** Who may use a tag: one connection, one authenticated principal on any connection, or whoever has it. */
+export type Audience =
+  { readonly session: number } | { readonly principal: string } | { readonly bearer: true };
+
+export interface ExposeOptions {
+  readonly access: Access;
+  readonly audience: Audience;
+  /** How many operations may use it: 1 to 64, or Infinity. 1 when left out. */
+  readonly uses?: number | undefined;
+  /** Milliseconds until it ends by itself; it does not when left out. */
+  readonly expiresMs?: number | undefined;
+}
+
+/** How an exposure ended: `RELEASED` when the peer gave it back. */
+export type ExposureEnd = 'RELEASED' | Extract<ErrorCode, 'TAG_REVOKED' | 'TAG_EXPIRED' | 'CLOSED'>;
+
+/** Memory that a peer may reach while this lives. The memory is held until it ends, even if released before. */
+export class Exposure implements Disposable {
+  /** The capability: 43 characters of base64url. Whoever is in its audience can use it. */
+  readonly tag: string;
+  readonly access: Access;
+  /** Bytes that it stands for. */
+  readonly length: number;
+  /** Settles when the tag ended and the memory is no longer held by it. Never rejects. */
+  readonly ended: Promise<ExposureEnd>;
+  readonly #exposures: Exposures;
+  #settle!: (end: ExposureEnd) => void;
+  #over = false;
+  #written = 0;
+  #waiting: (() => void) | undefined;
+
+  /** @internal Made by Exposures. */
+  constructor(exposures: Exposures, tag: string, access: Access, length: number) {
+    this.#exposures = exposures;
+    this.tag = tag;
+    this.access = access;
+    this.length = length;
+    this.ended = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  /** Takes the right back at once: operations in progress end with TAG_REVOKED at the peer. */
+  revoke(): void {
+    if (!this.#over) this.#exposures.revoke(this.tag);
+  }
+
+  [Symbol.dispose](): void {
+    this.revoke();
+  }
+
+  /**
+   * How many writes with `notify` have finished so far, each time that there are more; ends when the exposure does.
+   * Writes that finish between two steps of the iteration are told together. One iteration at a time.
+   */
+  async *notifications(): AsyncGenerator<number, void, void> {
+    let told = 0;
+    while (!this.#over || told < this.#written) {
+      if (told < this.#written) {
+        told = this.#written;
+        yield told;
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#waiting = resolve;
+        });
+      }
+    }
+  }
+
+  /** @internal */
+  notify(): void {
+    this.#written++;
+    this.#wake();
+  }
+
+  /** @internal */
+  end(how: ExposureEnd): void {
+    this.#over = true;
+    this.#settle(how);
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#waiting?.();
+    this.#waiting = undefined;
+  }
+}
+
+export class Exposures {
+  readonly #engine: NativeEngine;
+  readonly #shared: SharedMemory;
+  readonly #live = new Map<number, Exposure>();
+  #nextCookie = 1;
+
+  constructor(engine: NativeEngine, shared: SharedMemory) {
+    this.#engine = engine;
+    this.#shared = shared;
+  }
+
+  get count(): number {
+    return this.#live.size;
+  }
+
+  /** Makes a tag for `slices`. Throws INVALID_ARGUMENT, REGION_RELEASED, or LIMIT_EXCEEDED when there are too many tags. */
+  expose(slices: BufferSlices, options: ExposeOptions): Exposure {
+    const { access, audience, uses = 1, expiresMs } = options;
+    const list = sliceArguments(slices);
+    if (list.length < 1 || list.length > SLICES_MAX) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `A tag stands for 1 to ${SLICES_MAX} slices, not ${list.length}.`,
+      );
+    }
+    const counted = Number.isInteger(uses) && uses >= 1 && uses <= 64;
+    if (!counted && uses !== Infinity) {
+      throw new SplitplaneError('INVALID_ARGUMENT', `uses is 1 to 64 or Infinity, not ${uses}.`);
+    }
+    const cookie = this.#nextCookie++;
+    const count = this.#shared.putSlices(list);
+    native(() => {
+      this.#engine.exportTag(
+        ACCESS[access],
+        'session' in audience
+          ? AUDIENCE.session
+          : 'bearer' in audience
+            ? AUDIENCE.bearer
+            : AUDIENCE.principal,
+        'session' in audience ? audience.session : 0,
+        counted ? uses : 0,
+        expiresMs ?? -1,
+        cookie,
+        count,
+        'principal' in audience ? audience.principal : undefined,
+      );
+    });
+    const exposure = new Exposure(this, this.#shared.takeTag(), access, totalLength(slices));
+    this.#live.set(cookie, exposure);
+    return exposure;
+  }
+
+  /** @internal */
+  revoke(tag: string): void {
+    this.#shared.putTag(tag);
+    this.#engine.revokeTag();
+  }
+
+  notified(cookie: number): void {
+    this.#live.get(cookie)?.notify();
+  }
+
+  ended(cookie: number, code: number): void {
+    const exposure = this.#live.get(cookie);
+    if (exposure === undefined) return;
+    this.#live.delete(cookie);
+    exposure.end(code === 0 ? 'RELEASED' : (codeFromIndex(code) as ExposureEnd));
+  }
+
+  /** The engine is gone, and every tag with it. */
+  abandon(): void {
+    for (const exposure of this.#live.values()) exposure.end('CLOSED');
+    this.#live.clear();
+  }
+}

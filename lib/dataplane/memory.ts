@@ -1,0 +1,250 @@
+// Registered memory in TypeScript: buffers from the pool as views on its slabs, memory that the user brings, and files.
+// Reports buffers that were garbage-collected without release(); never frees by itself, because a view may still be in
+// use. Knows nothing of tags or messages.
+import { open, type FileHandle } from 'node:fs/promises';
+import { SplitplaneError } from '../errors.js';
+import { native, type MemoryCounters, type NativeEngine } from './native.js';
+import type { SharedMemory, SliceArgument } from './shared-memory.js';
+
+/** What release() does while tags or transfers still hold the memory. */
+export interface ReleaseOptions {
+  /**
+   * `wait`, the default: let go now, the memory is reused when the last of them has ended.
+   * `throw`: do nothing and throw REGION_BUSY.
+   */
+  readonly ifBusy?: 'wait' | 'throw';
+}
+
+/** A part of a registered buffer: what a tag can stand for and a transfer can fill. */
+export interface BufferSlice {
+  readonly buffer: RegisteredBuffer;
+  /** In bytes, from the buffer's beginning. */
+  readonly offset: number;
+  /** In bytes. */
+  readonly length: number;
+}
+
+/**
+ * Registered memory with one owner. Using `bytes` after release() is an error that nothing can detect: the memory may
+ * belong to somebody else by then.
+ */
+export class RegisteredBuffer implements BufferSlice, Disposable {
+  /** In bytes. */
+  readonly length: number;
+  /** 0: a buffer is the slice of itself that begins at 0. */
+  readonly offset = 0;
+  readonly #memory: Memory;
+  readonly #handle: number;
+  readonly #view: Buffer | undefined;
+  #released = false;
+
+  /** @internal Made by Memory. */
+  constructor(memory: Memory, handle: number, length: number, view: Buffer | undefined) {
+    this.#memory = memory;
+    this.#handle = handle;
+    this.length = length;
+    this.#view = view;
+  }
+
+  /** This: so that a buffer is a BufferSlice. */
+  get buffer(): this {
+    return this;
+  }
+
+  /**
+   * The memory itself, a view and not a copy. Throws REGION_RELEASED after release(), UNSUPPORTED for a file (read it
+   * with node:fs), REGION_DETACHED when user code detached the memory.
+   */
+  get bytes(): Buffer {
+    this.handle;
+    if (this.#view === undefined) {
+      throw new SplitplaneError(
+        'UNSUPPORTED',
+        'A registered file has no bytes in memory. Read it with node:fs.',
+      );
+    }
+    if (this.#view.length !== this.length) {
+      throw new SplitplaneError(
+        'REGION_DETACHED',
+        'The ArrayBuffer behind this buffer was transferred or detached. Do not transfer registered memory; copy it.',
+      );
+    }
+    return this.#view;
+  }
+
+  /** `length` bytes from `offset`, as something to send or to resolve into. Throws INVALID_ARGUMENT outside. */
+  slice(offset: number, length = this.length - offset): BufferSlice {
+    checkRange(offset, length, this.length);
+    return { buffer: this, offset, length };
+  }
+
+  /** False for a file. */
+  get inMemory(): boolean {
+    return this.#view !== undefined;
+  }
+
+  /** Whether release() was called. */
+  get released(): boolean {
+    return this.#released;
+  }
+
+  /** How many tags and transfers hold the memory now. */
+  get holders(): number {
+    return this.#released ? 0 : this.#memory.engine.holders(this.#handle);
+  }
+
+  /** Gives the memory back. A second call does nothing. Throws REGION_BUSY if asked to (ReleaseOptions). */
+  release(options: ReleaseOptions = {}): void {
+    if (this.#released) return;
+    if (!this.#memory.release(this, this.#handle, options.ifBusy === 'throw')) {
+      throw new SplitplaneError(
+        'REGION_BUSY',
+        'Tags or transfers still hold this memory. Wait until they end, revoke or abort them, or release with ifBusy: wait.',
+      );
+    }
+    this.#released = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  /** @internal The addon's number for it. Throws REGION_RELEASED after release(). */
+  get handle(): number {
+    if (this.#released) {
+      throw new SplitplaneError('REGION_RELEASED', 'This buffer was released. Allocate another.');
+    }
+    return this.#handle;
+  }
+}
+
+/** Whatever can be sent from or resolved into: one slice or several, which then count as one range of bytes. */
+export type BufferSlices = BufferSlice | readonly BufferSlice[];
+
+/** The slices with their handles. Throws REGION_RELEASED or INVALID_ARGUMENT. */
+export function sliceArguments(slices: BufferSlices): SliceArgument[] {
+  const list = 'buffer' in slices ? [slices] : slices;
+  return list.map(({ buffer, offset, length }) => {
+    checkRange(offset, length, buffer.length);
+    return { handle: buffer.handle, offset, length };
+  });
+}
+
+/** Bytes in all slices together. */
+export function totalLength(slices: BufferSlices): number {
+  if ('buffer' in slices) return slices.length;
+  return slices.reduce((sum, slice) => sum + slice.length, 0);
+}
+
+/** Throws INVALID_ARGUMENT unless the range lies within `total` bytes. */
+export function checkRange(offset: number, length: number, total: number): void {
+  const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
+  if (whole && offset >= 0 && length >= 0 && offset + length <= total) return;
+  throw new SplitplaneError(
+    'INVALID_ARGUMENT',
+    `The range of ${length} bytes from ${offset} does not lie within ${total} bytes.`,
+  );
+}
+
+/** What is told when a buffer was garbage-collected without release(). */
+export type LeakListener = (leak: {
+  readonly length: number;
+  readonly allocatedAt: string | undefined;
+}) => void;
+
+/** An engine's registered memory. */
+export class Memory {
+  readonly engine: NativeEngine;
+  readonly #shared: SharedMemory;
+  readonly #slabs = new Map<number, ArrayBuffer>();
+  readonly #leaks: FinalizationRegistry<Parameters<LeakListener>[0]>;
+
+  constructor(engine: NativeEngine, shared: SharedMemory, onLeak: LeakListener) {
+    this.engine = engine;
+    this.#shared = shared;
+    this.#leaks = new FinalizationRegistry(onLeak);
+  }
+
+  /**
+   * A buffer of `length` bytes, 1 or more, whose contents are whatever was there before. Throws OUT_OF_MEMORY at the
+   * manager's limit.
+   */
+  allocate(length: number): RegisteredBuffer {
+    if (!Number.isSafeInteger(length) || length < 1) {
+      throw new SplitplaneError('INVALID_ARGUMENT', `A buffer has 1 byte or more, not ${length}.`);
+    }
+    const handle = native(() => this.engine.allocate(length));
+    const region = this.#shared.allocatedRegion;
+    const offset = this.#shared.allocatedOffset;
+    let slab = this.#slabs.get(region);
+    // Empty: user code detached it. The memory is still the engine's, so it is shown anew.
+    if (slab === undefined || slab.byteLength === 0) {
+      slab = native(() => this.engine.regionBuffer(region));
+      this.#slabs.set(region, slab);
+    }
+    return this.#own(new RegisteredBuffer(this, handle, length, Buffer.from(slab, offset, length)));
+  }
+
+  /**
+   * Registers memory that the caller has. It must not be transferred or detached before release(); a transfer that
+   * meets detached memory ends with REGION_DETACHED.
+   */
+  register(bytes: Uint8Array): RegisteredBuffer {
+    if (bytes.length === 0) throw new SplitplaneError('INVALID_ARGUMENT', 'There are no bytes to register.');
+    const handle = native(() => this.engine.registerUser(bytes));
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    return this.#own(new RegisteredBuffer(this, handle, bytes.length, view));
+  }
+
+  /**
+   * Registers a regular file, or a part of it, to be sent without reading it into memory first. Settles when the file is
+   * open. A file that becomes shorter ends its transfers with FILE_CHANGED. Rejects with SYSTEM (cause: the system's
+   * error) when it cannot be opened, INVALID_ARGUMENT when it is no regular file or shorter than the range.
+   */
+  async registerFile(
+    path: string,
+    range: { offset?: number; length?: number } = {},
+  ): Promise<RegisteredBuffer> {
+    let file: FileHandle;
+    try {
+      file = await open(path, 'r');
+    } catch (cause) {
+      throw new SplitplaneError('SYSTEM', `Cannot open ${path}: ${(cause as Error).message}`, { cause });
+    }
+    try {
+      const facts = await file.stat();
+      const offset = range.offset ?? 0;
+      const length = range.length ?? facts.size - offset;
+      if (!facts.isFile() || length < 1) {
+        throw new SplitplaneError('INVALID_ARGUMENT', `${path} is no regular file with bytes in that range.`);
+      }
+      checkRange(offset, length, facts.size);
+      const handle = native(() => this.engine.registerFile(file.fd, offset, length));
+      return this.#own(new RegisteredBuffer(this, handle, length, undefined));
+    } finally {
+      await file.close();
+    }
+  }
+
+  get counters(): MemoryCounters {
+    return native(() => this.engine.stats().memory);
+  }
+
+  /** @internal False: busy, and nothing was done. */
+  release(buffer: RegisteredBuffer, handle: number, unlessBusy: boolean): boolean {
+    if (native(() => this.engine.release(handle, unlessBusy ? 1 : 0)) !== 0) return false;
+    this.#leaks.unregister(buffer);
+    return true;
+  }
+
+  #own(buffer: RegisteredBuffer): RegisteredBuffer {
+    this.#leaks.register(buffer, { length: buffer.length, allocatedAt: allocationSite() }, buffer);
+    return buffer;
+  }
+}
+
+/** Where a buffer came from, when somebody wants to know and pays for it with a stack trace per allocation. */
+function allocationSite(): string | undefined {
+  if (process.env['SPLITPLANE_TRACE_LEAKS'] === undefined) return undefined;
+  return new Error('allocated here').stack?.split('\n').slice(3).join('\n');
+}

@@ -1,0 +1,108 @@
+// Operations on memory behind a peer's tag that have not ended yet: each is a promise that settles exactly once, with
+// what the engine says. Aborting or a deadline asks the engine to end one early; the promise still waits for the engine,
+// because until then bytes may be placed.
+import { SplitplaneError } from '../errors.js';
+import { codeFromIndex, fromNative, native, type NativeEngine } from './native.js';
+
+/** What every operation that takes time accepts. */
+export interface OperationOptions {
+  /** Ends it with ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds after which it ends with DEADLINE_EXCEEDED. */
+  readonly deadlineMs?: number | undefined;
+}
+
+interface Pending {
+  resolve(value: bigint): void;
+  reject(error: unknown): void;
+  /** Why we asked the engine to end it. */
+  reason: SplitplaneError | undefined;
+  stopWatching: (() => void) | undefined;
+}
+
+export class Operations {
+  readonly #engine: NativeEngine;
+  readonly #pending = new Map<number, Pending>();
+
+  constructor(engine: NativeEngine) {
+    this.#engine = engine;
+  }
+
+  get count(): number {
+    return this.#pending.size;
+  }
+
+  /** Posts what `post` posts (it answers the operation's number) and settles when that ended: the word an atomic found. */
+  run(post: () => number, options: OperationOptions): Promise<bigint> {
+    return new Promise((resolve, reject) => {
+      if (options.signal?.aborted === true) {
+        reject(abortedError(options.signal));
+        return;
+      }
+      const number = native(post);
+      const pending: Pending = { resolve, reject, reason: undefined, stopWatching: undefined };
+      this.#pending.set(number, pending);
+      pending.stopWatching = watch(options, (reason) => {
+        pending.reason ??= reason;
+        this.#engine.cancelOperation(number);
+      });
+    });
+  }
+
+  /** The engine says that an operation ended. */
+  ended(number: number, code: number, low: number, high: number, error: Error | undefined): void {
+    const pending = this.#pending.get(number);
+    if (pending === undefined) return;
+    this.#pending.delete(number);
+    pending.stopWatching?.();
+    if (error === undefined) {
+      pending.resolve(low === 0 && high === 0 ? 0n : BigInt(low) | (BigInt(high) << 32n));
+    } else if (codeFromIndex(code) === 'ABORTED' && pending.reason !== undefined) {
+      pending.reject(pending.reason);
+    } else {
+      pending.reject(fromNative(error));
+    }
+  }
+
+  /** The engine is gone and will not say. */
+  abandon(error: SplitplaneError): void {
+    for (const pending of this.#pending.values()) {
+      pending.stopWatching?.();
+      pending.reject(error);
+    }
+    this.#pending.clear();
+  }
+}
+
+/** Calls `end` once when the signal aborts or the deadline passes. Answers how to stop watching. */
+export function watch(
+  options: OperationOptions,
+  end: (reason: SplitplaneError) => void,
+): (() => void) | undefined {
+  const { signal, deadlineMs } = options;
+  if (signal === undefined && deadlineMs === undefined) return undefined;
+  const onAbort = (): void => {
+    end(abortedError(signal as AbortSignal));
+  };
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const timer =
+    deadlineMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          end(
+            new SplitplaneError(
+              'DEADLINE_EXCEEDED',
+              `It did not end within ${deadlineMs} ms. Nothing partial was delivered; allow more time or try again.`,
+            ),
+          );
+        }, deadlineMs);
+  return () => {
+    signal?.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+  };
+}
+
+/** ABORTED with the signal's reason as its cause. */
+export function abortedError(signal: AbortSignal): SplitplaneError {
+  return new SplitplaneError('ABORTED', 'The caller aborted it.', { cause: signal.reason });
+}

@@ -1,0 +1,324 @@
+// One peer: a session of the engine with the envelopes on it. It outlives the links that carry it; while it is interrupted
+// messages wait. Sends, requests, one-sided access to the peer's memory, and the end.
+import { EventEmitter } from 'node:events';
+import type { Dataplane } from '../dataplane/dataplane.js';
+import type { ArrivedMessage } from '../dataplane/events.js';
+import type { Access, Exposure } from '../dataplane/exposure.js';
+import type { BufferSlices } from '../dataplane/memory.js';
+import type { NativeHello, SessionFacts } from '../dataplane/native.js';
+import { abortedError, watch } from '../dataplane/operations.js';
+import type { RemoteBuffer } from '../dataplane/remote.js';
+import { SplitplaneError } from '../errors.js';
+import type { Serializer } from '../serializer/registry.js';
+import type { Envelope } from '../soap/envelope.js';
+import { Inbox, type InboxCounters, type Receiver } from './inbox.js';
+import type { Message } from './message.js';
+import { Outbox, type Outgoing, type SendOptions, type Sent } from './outbox.js';
+import type { Peer } from './security.js';
+import { attachedBytes, type Attachment } from './separator.js';
+
+export type { SendOptions, Sent } from './outbox.js';
+
+/** `interrupted`: the link is lost and may come back. */
+export type ConnectionState = 'connecting' | 'open' | 'interrupted' | 'closed';
+
+export interface ConnectionEvents {
+  interrupted: [why: SplitplaneError];
+  resumed: [];
+  /** There is room for messages again. */
+  drain: [];
+  close: [why: SplitplaneError];
+}
+
+/** Facts and counters of a connection, `inbox` counting what this side made of the messages that came. */
+export type ConnectionFacts = SessionFacts & {
+  readonly inbox: Readonly<InboxCounters>;
+  readonly messagesWaiting: number;
+};
+
+/** What a connection needs of its manager. */
+export interface ConnectionOwner extends Receiver {
+  readonly dataplane: Dataplane;
+  readonly inlineBytesMax: number;
+  authorize(
+    connection: Connection,
+    envelope: Envelope,
+    direction: 'send' | 'receive',
+    bytes: number,
+  ): Promise<boolean> | boolean;
+}
+
+interface PendingRequest {
+  resolve(reply: Message): void;
+  reject(error: unknown): void;
+}
+
+/** How to expose memory for one-sided access by this peer. */
+export type ShareOptions = Pick<Attachment, 'access' | 'uses' | 'expiresMs'>;
+
+export class Connection extends EventEmitter<ConnectionEvents> implements AsyncDisposable {
+  /** Settles when the connection is closed, with the reason: CLOSED when it ended in good order. Never rejects. */
+  readonly closed: Promise<SplitplaneError>;
+  readonly #owner: ConnectionOwner;
+  readonly #session: number;
+  readonly #requests = new Map<string, PendingRequest>();
+  #state: ConnectionState = 'connecting';
+  #peer: Peer | undefined;
+  #principal = '';
+  #outbox: Outbox | undefined;
+  #inbox: Inbox | undefined;
+  #why: SplitplaneError | undefined;
+  #settleClosed!: (why: SplitplaneError) => void;
+
+  /** @internal Made by NetworkManager. */
+  constructor(owner: ConnectionOwner, session: number) {
+    super();
+    this.#owner = owner;
+    this.#session = session;
+    this.closed = new Promise((resolve) => {
+      this.#settleClosed = resolve;
+    });
+  }
+
+  /** @internal The engine's number for it. */
+  get session(): number {
+    return this.#session;
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  /** Who is at the other end. What a peer says of itself is not proven; `principal` is what authenticate made of it. */
+  get peer(): Peer {
+    if (this.#peer === undefined) throw this.#notOpen();
+    return this.#peer;
+  }
+
+  get principal(): string {
+    return this.#principal;
+  }
+
+  /** The encoding of envelopes that was negotiated. */
+  get encoding(): string {
+    return this.facts.encoding;
+  }
+
+  /** Facts and counters now. Throws CLOSED when the connection is. */
+  get facts(): ConnectionFacts {
+    const facts = this.#owner.dataplane.session(this.#session);
+    if (facts === undefined || this.#inbox === undefined) throw this.#notOpen();
+    return { ...facts, inbox: { ...this.#inbox.counters }, messagesWaiting: this.#outbox?.waitingCount ?? 0 };
+  }
+
+  /** Whether messages wait for room: await `drain`, or the promise of send(), before sending more. */
+  get writableNeedDrain(): boolean {
+    return this.#outbox?.full ?? false;
+  }
+
+  /**
+   * Sends a message. Settles when the peer has accepted it: it is whole, verified, and in the peer's queue, exactly once
+   * even if the link broke meanwhile. The buffers are held until the receiver releases them (Sent.released).
+   * Rejects with PERMISSION_DENIED, LIMIT_EXCEEDED, QUOTA_EXCEEDED, INVALID_ARGUMENT, REGION_RELEASED, ABORTED,
+   * DEADLINE_EXCEEDED, CLOSED, or the reason the connection ended with; then its buffers' tags are revoked. After ABORTED and
+   * DEADLINE_EXCEEDED the peer may have accepted it; it is told that it is canceled.
+   */
+  send(envelope: Envelope, options: SendOptions = {}): Promise<Sent> {
+    return this.#authorized(envelope, options, () => this.#post(envelope, options).sent);
+  }
+
+  /**
+   * Sends a message and settles with its answer: the message whose wsa:RelatesTo is this one's wsa:MessageID. A SOAP fault
+   * is an answer (Message.fault). The caller releases the answer. Rejects as send does; canceling tells the peer.
+   */
+  request(envelope: Envelope, options: SendOptions = {}): Promise<Message> {
+    return this.#authorized(envelope, options, () => this.#request(envelope, options));
+  }
+
+  /** Memory of the peer behind a tag that came some other way than with a message's references. */
+  remote(reference: { tag: string; length: number; access: Access }): RemoteBuffer {
+    return this.#owner.dataplane.remote(this.#session, reference);
+  }
+
+  /** Exposes memory to this peer, to be read, written or updated while the exposure lives. Its tag can be sent in a message. */
+  share(buffer: BufferSlices, options: ShareOptions = {}): Exposure {
+    const { access = 'read', uses = Infinity, expiresMs } = options;
+    return this.#owner.dataplane.expose(buffer, {
+      access,
+      uses,
+      expiresMs,
+      audience: { session: this.#session },
+    });
+  }
+
+  /** Settles when everything sent was accepted, transfers have ended, and the connection is closed on both sides. */
+  async close(): Promise<void> {
+    if (this.#state !== 'closed') this.#owner.dataplane.closeSession(this.#session);
+    await this.closed;
+  }
+
+  /** Ends at once: whatever is outstanding fails with CLOSED, or with `error`. */
+  destroy(error = new SplitplaneError('CLOSED', 'The connection was destroyed on this side.')): void {
+    if (this.#state !== 'closed') this.#owner.dataplane.destroySession(this.#session, error);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #authorized<T>(envelope: Envelope, options: SendOptions, act: () => Promise<T>): Promise<T> {
+    const bytes = options.buffers === undefined ? 0 : attachedBytes(options.buffers);
+    try {
+      const verdict = this.#owner.authorize(this, envelope, 'send', bytes);
+      if (verdict === true) return act();
+      const judged = verdict === false ? Promise.resolve(false) : verdict;
+      return judged.then((allowed) => {
+        if (!allowed) {
+          throw new SplitplaneError(
+            'PERMISSION_DENIED',
+            `Sending ${envelope.action} to ${this.#principal} is not permitted.`,
+          );
+        }
+        return act();
+      });
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #post(envelope: Envelope, options: SendOptions, deadlineMs = options.deadlineMs): Outgoing {
+    if (this.#outbox === undefined || this.#state === 'closed') throw this.#notOpen();
+    if (options.signal?.aborted === true) throw abortedError(options.signal);
+    return this.#outbox.post(envelope, options, deadlineMs);
+  }
+
+  #request(envelope: Envelope, options: SendOptions): Promise<Message> {
+    const { messageId } = envelope;
+    if (messageId === undefined) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        'A request needs a MessageID, so that its answer can relate to it.',
+      );
+    }
+    // The signal and the deadline cover the answer too, so they are watched here and not by the outbox.
+    const { buffers, deadlineMs, signal } = options;
+    if (signal?.aborted === true) throw abortedError(signal);
+    return new Promise<Message>((resolve, reject) => {
+      const outgoing = this.#post(envelope, { buffers }, deadlineMs);
+      const stopWatching = watch(options, (reason) => {
+        this.#requests.delete(messageId);
+        outgoing.cancel(reason);
+        reject(reason);
+      });
+      const fail = (error: unknown): void => {
+        if (this.#requests.delete(messageId)) stopWatching?.();
+        reject(error as Error);
+      };
+      this.#requests.set(messageId, {
+        resolve: (reply) => {
+          stopWatching?.();
+          resolve(reply);
+        },
+        reject: fail,
+      });
+      outgoing.sent.catch(fail);
+    });
+  }
+
+  #notOpen(): SplitplaneError {
+    return (
+      this.#why ??
+      new SplitplaneError('CLOSED', 'The connection is not open (yet). Await connect() before using it.')
+    );
+  }
+
+  /** @internal */
+  greeted(peer: Peer): void {
+    this.#peer = peer;
+  }
+
+  /** @internal */
+  accepted(principal: string): void {
+    this.#principal = principal;
+  }
+
+  /** @internal */
+  opened(serializer: Serializer): void {
+    const { dataplane, inlineBytesMax } = this.#owner;
+    this.#state = 'open';
+    this.#outbox = new Outbox(dataplane, this.#session, serializer, inlineBytesMax, () => this.emit('drain'));
+    this.#inbox = new Inbox(this, this.#session, dataplane, serializer, this.#owner);
+  }
+
+  /** @internal */
+  arrived(message: ArrivedMessage): void {
+    this.#inbox?.arrived(message);
+  }
+
+  /** @internal The message answers a request of ours, and has been handed to it. */
+  answered(message: Message): boolean {
+    const { relatesTo } = message.envelope;
+    const pending = relatesTo === undefined ? undefined : this.#requests.get(relatesTo);
+    if (pending === undefined) return false;
+    this.#requests.delete(relatesTo as string);
+    pending.resolve(message);
+    return true;
+  }
+
+  /** @internal */
+  messageCanceled(id: number): void {
+    this.#inbox?.canceled(id);
+  }
+
+  /** @internal */
+  cancellation(id: number): AbortSignal {
+    return this.#inbox?.signal(id) ?? AbortSignal.abort(this.#notOpen());
+  }
+
+  /** @internal Nobody handles the message any more. */
+  released(message: Message, id: number): void {
+    this.#inbox?.forget(id);
+    if (this.#state === 'closed') return;
+    const tags = message.buffers.map(({ tag }) => tag).filter((tag) => tag !== undefined);
+    if (tags.length > 0) this.#owner.dataplane.releaseTags(this.#session, tags);
+  }
+
+  /** @internal */
+  delivered(upTo: number): void {
+    this.#outbox?.delivered(upTo);
+  }
+
+  /** @internal */
+  writable(): void {
+    this.#outbox?.writable();
+  }
+
+  /** @internal */
+  interrupted(why: SplitplaneError): void {
+    this.#state = 'interrupted';
+    this.emit('interrupted', why);
+  }
+
+  /** @internal */
+  resumed(): void {
+    this.#state = 'open';
+    this.emit('resumed');
+  }
+
+  /** @internal */
+  ended(why: SplitplaneError): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#why = why;
+    this.#outbox?.close(why);
+    for (const pending of [...this.#requests.values()]) pending.reject(why);
+    this.#settleClosed(why);
+    this.emit('close', why);
+  }
+}
+
+/** What a hello says, as the hooks see it. */
+export function peerOf(hello: NativeHello): Peer {
+  const { nodeId, listener: _, encoding: __, ...facts } = hello;
+  return { ...facts, nodeId: nodeId.toString('hex') };
+}

@@ -1,0 +1,180 @@
+// The messages that arrive on a connection: decoded by their header, checked, matched with the requests they answer, or
+// put into the manager's queue. What is refused is answered with a fault where there is somebody to answer.
+import type { Dataplane } from '../dataplane/dataplane.js';
+import type { ArrivedMessage } from '../dataplane/events.js';
+import type { RemoteBuffer } from '../dataplane/remote.js';
+import { SplitplaneError } from '../errors.js';
+import type { Serializer } from '../serializer/registry.js';
+import { Envelope } from '../soap/envelope.js';
+import { MessageRefusedError, SoapFault } from '../soap/fault.js';
+import { Message } from './message.js';
+import type { Connection } from './connection.js';
+import { join } from './separator.js';
+
+/** Cancellations remembered of messages that nobody has asked the signal of. */
+const CANCELED_MAX = 1024;
+
+/** What an inbox needs of its manager. */
+export interface Receiver {
+  /** Whether the message has not come before. */
+  isNew(connection: Connection, messageId: string): boolean;
+  authorize(
+    connection: Connection,
+    envelope: Envelope,
+    direction: 'receive',
+    bytes: number,
+  ): Promise<boolean> | boolean;
+  deliver(message: Message, byteCount: number): void;
+  /** Takes a message back that nobody has taken yet. */
+  withdraw(connection: Connection, id: number): void;
+}
+
+export interface InboxCounters {
+  received: number;
+  /** Refused: malformed, contradictory or not authorized. */
+  refused: number;
+  /** Sent again by the peer's program and dropped by MessageID. */
+  repeated: number;
+}
+
+export class Inbox {
+  readonly counters: InboxCounters = { received: 0, refused: 0, repeated: 0 };
+  readonly #connection: Connection;
+  readonly #session: number;
+  readonly #dataplane: Dataplane;
+  readonly #serializer: Serializer;
+  readonly #receiver: Receiver;
+  readonly #signals = new Map<number, AbortController>();
+  readonly #canceled = new Set<number>();
+  /** Messages whose authorization is still being asked: those behind them wait, so that order is kept. */
+  #asking: Promise<void> | undefined;
+
+  constructor(
+    connection: Connection,
+    session: number,
+    dataplane: Dataplane,
+    serializer: Serializer,
+    receiver: Receiver,
+  ) {
+    this.#connection = connection;
+    this.#session = session;
+    this.#dataplane = dataplane;
+    this.#serializer = serializer;
+    this.#receiver = receiver;
+  }
+
+  arrived(arrived: ArrivedMessage): void {
+    const { id, byteCount } = arrived;
+    this.counters.received++;
+    let envelope: Envelope | undefined;
+    let buffers: readonly RemoteBuffer[];
+    try {
+      envelope = this.#serializer.decodeHeader(arrived.envelope);
+      buffers = join(this.#dataplane, envelope, arrived);
+    } catch (error) {
+      this.#refuse(envelope, error, byteCount);
+      return;
+    }
+    const deadlineAt = arrived.deadlineMs === 0 ? Infinity : performance.now() + arrived.deadlineMs;
+    const message = new Message(this.#connection, id, envelope, buffers, deadlineAt);
+    if (this.#asking !== undefined) {
+      this.#asking = this.#asking.then(() => this.#judge(message, byteCount));
+      return;
+    }
+    const judged = this.#judge(message, byteCount);
+    if (judged !== undefined) this.#wait(judged);
+  }
+
+  canceled(id: number): void {
+    const controller = this.#signals.get(id);
+    if (controller !== undefined) {
+      controller.abort(new SplitplaneError('ABORTED', 'The sender canceled this message.'));
+      return;
+    }
+    this.#canceled.add(id);
+    if (this.#canceled.size > CANCELED_MAX)
+      this.#canceled.delete(this.#canceled.values().next().value as number);
+    this.#receiver.withdraw(this.#connection, id);
+  }
+
+  /** The signal of a message that somebody handles. */
+  signal(id: number): AbortSignal {
+    let controller = this.#signals.get(id);
+    if (controller === undefined) {
+      controller = new AbortController();
+      this.#signals.set(id, controller);
+      if (this.#canceled.delete(id)) this.canceled(id);
+    }
+    return controller.signal;
+  }
+
+  /** Nobody handles the message any more. */
+  forget(id: number): void {
+    this.#signals.delete(id);
+    this.#canceled.delete(id);
+  }
+
+  /** Undefined when it could be judged at once. */
+  #judge(message: Message, byteCount: number): Promise<void> | undefined {
+    const { envelope } = message;
+    const { messageId } = envelope;
+    if (messageId !== undefined && !this.#receiver.isNew(this.#connection, messageId)) {
+      this.counters.repeated++;
+      message.release();
+      this.#dataplane.consume(this.#session, 1, byteCount);
+      return undefined;
+    }
+    const bytes = envelope.references.reduce((sum, reference) => sum + reference.lengthBytes, 0);
+    const settle = (allowed: boolean): void => {
+      if (allowed) this.#dispatch(message, byteCount);
+      else this.#deny(message, byteCount);
+    };
+    const verdict = this.#receiver.authorize(this.#connection, envelope, 'receive', bytes);
+    if (typeof verdict === 'boolean') {
+      settle(verdict);
+      return undefined;
+    }
+    return verdict.then(settle);
+  }
+
+  #wait(judged: Promise<void>): void {
+    const asking = judged.then(() => {
+      if (this.#asking === asking) this.#asking = undefined;
+    });
+    this.#asking = asking;
+  }
+
+  #dispatch(message: Message, byteCount: number): void {
+    if (this.#connection.answered(message)) {
+      this.#dataplane.consume(this.#session, 1, byteCount);
+      return;
+    }
+    this.#receiver.deliver(message, byteCount);
+  }
+
+  #deny(message: Message, byteCount: number): void {
+    this.counters.refused++;
+    const reason = `${message.envelope.action} is not permitted to ${this.#connection.principal}.`;
+    this.#answer(message.envelope, SoapFault.dssp('PermissionDenied', reason));
+    message.release();
+    this.#dataplane.consume(this.#session, 1, byteCount);
+  }
+
+  #refuse(envelope: Envelope | undefined, error: unknown, byteCount: number): void {
+    this.counters.refused++;
+    const fault =
+      error instanceof MessageRefusedError
+        ? error.fault
+        : new SoapFault({ code: 'Receiver', reason: 'The message could not be processed.' });
+    this.#answer(envelope, fault);
+    this.#dataplane.consume(this.#session, 1, byteCount);
+  }
+
+  /** Faults are never answered with faults: two nodes would go on for ever. */
+  #answer(envelope: Envelope | undefined, fault: SoapFault): void {
+    if (envelope !== undefined && (envelope.wantsNoReply || envelope.relatesTo !== undefined)) return;
+    const answer = envelope === undefined ? Envelope.fault(fault) : envelope.replyFault(fault);
+    // The connection may be gone by now; then nobody is there to be answered.
+    this.#connection.send(answer).catch(() => undefined);
+  }
+}

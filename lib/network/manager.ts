@@ -1,0 +1,406 @@
+// The network manager: the way out of a runtime. It listens, connects, lets peers in, and gives out what arrives. One
+// engine, one queue of messages, any number of connections.
+import { EventEmitter } from 'node:events';
+import { Dataplane } from '../dataplane/dataplane.js';
+import type { ArrivedMessage } from '../dataplane/events.js';
+import type { Exposure, ExposeOptions } from '../dataplane/exposure.js';
+import type { BufferSlices, RegisteredBuffer } from '../dataplane/memory.js';
+import type { NativeHello, NativeStats, TransportFacts } from '../dataplane/native.js';
+import { abortedError, watch, type OperationOptions } from '../dataplane/operations.js';
+import { SplitplaneError } from '../errors.js';
+import { SerializerRegistry } from '../serializer/registry.js';
+import type { Envelope } from '../soap/envelope.js';
+import { formatAddress, isLocal, literalAddress, parseAddress, type Address } from './address.js';
+import { Connection, peerOf, type ConnectionOwner, type SendOptions, type Sent } from './connection.js';
+import type { Message } from './message.js';
+import { MessageQueue } from './message-queue.js';
+import { completeOptions, type CompleteOptions, type NetworkManagerOptions } from './options.js';
+import { checkPlaintext, type Peer } from './security.js';
+import { SeenMessages } from './seen.js';
+
+/** The order in which `auto` tries transports. */
+const PREFERENCE = ['rdma', 'tcp'];
+const DATA_CHANNELS_MAX = 16;
+
+export interface ListenOptions {
+  /** Listen beyond this host although nothing protects what is sent. */
+  readonly allowInsecure?: boolean | undefined;
+}
+
+export interface ConnectOptions extends OperationOptions {
+  /** Connect beyond this host although nothing protects what is sent. */
+  readonly allowInsecure?: boolean | undefined;
+  /** Parallel data sockets, 1 to 16; 1 when left out. */
+  readonly dataChannels?: number | undefined;
+  /** The hex node id that must answer; IDENTITY_MISMATCH when another does. */
+  readonly expectedNodeId?: string | undefined;
+}
+
+export interface NetworkManagerEvents {
+  /** A peer connected to us and was let in. */
+  connection: [connection: Connection];
+  /** A peer wanted in and was not let in, or gave up. */
+  refused: [why: SplitplaneError, peer: Peer | undefined];
+  /** A registered buffer was garbage-collected without release(): its memory is lost until the manager closes. */
+  leak: [leak: { length: number; allocatedAt: string | undefined }];
+}
+
+/** Where a manager listens. */
+export interface ListeningAddress {
+  /** As connect() takes it, with the port that was bound. */
+  readonly address: string;
+  close(): void;
+}
+
+interface Opening {
+  resolve(connection: Connection): void;
+  reject(error: SplitplaneError): void;
+}
+
+export class NetworkManager extends EventEmitter<NetworkManagerEvents> implements AsyncDisposable {
+  readonly #options: CompleteOptions;
+  readonly #serializers: SerializerRegistry;
+  readonly #dataplane: Dataplane;
+  readonly #owner: ConnectionOwner;
+  readonly #connections = new Map<number, Connection>();
+  readonly #opening = new Map<number, Opening>();
+  readonly #listeners = new Map<number, { allowInsecure: boolean }>();
+  readonly #byAddress = new Map<string, Promise<Connection>>();
+  readonly #queue: MessageQueue;
+  readonly #seen = new SeenMessages();
+  #closed = false;
+
+  constructor(options: NetworkManagerOptions = {}) {
+    super();
+    this.#options = completeOptions(options);
+    this.#serializers = new SerializerRegistry(this.#options.serializers);
+    this.#dataplane = new Dataplane(
+      {
+        ...this.#options,
+        encodings: this.#serializers.names,
+        onLeak: (leak) => {
+          this.#reportLeak(leak);
+        },
+      },
+      {
+        hello: (session, hello) => {
+          void this.#greet(session, hello);
+        },
+        open: (session) => {
+          this.#open(session);
+        },
+        message: (message) => {
+          this.#arrived(message);
+        },
+        messageCanceled: (session, id) => this.#connections.get(session)?.messageCanceled(id),
+        delivered: (session, upTo) => this.#connections.get(session)?.delivered(upTo),
+        writable: (session) => this.#connections.get(session)?.writable(),
+        interrupted: (session, why) => this.#connections.get(session)?.interrupted(why),
+        resumed: (session) => this.#connections.get(session)?.resumed(),
+        closed: (session, why) => {
+          this.#ended(session, why);
+        },
+      },
+    );
+    this.#queue = new MessageQueue((session, count, bytes) => {
+      this.#dataplane.consume(session, count, bytes);
+    });
+    this.#owner = this.#makeOwner();
+  }
+
+  /** Who this manager is to peers, hex. */
+  get nodeId(): string {
+    return this.#dataplane.nodeId.toString('hex');
+  }
+
+  /** The transports of this build, and why one cannot be used. */
+  get transports(): TransportFacts[] {
+    return this.#dataplane.transports;
+  }
+
+  /** Counters since the beginning, for all connections together. */
+  get stats(): NativeStats & {
+    readonly exposures: number;
+    readonly operations: number;
+    readonly connections: number;
+  } {
+    return {
+      ...this.#dataplane.stats,
+      exposures: this.#dataplane.exposureCount,
+      operations: this.#dataplane.operationCount,
+      connections: this.#connections.size,
+    };
+  }
+
+  get connections(): readonly Connection[] {
+    return [...this.#connections.values()];
+  }
+
+  /**
+   * The messages that arrive, in order per connection; answers to request() are not among them. Several iterations share
+   * one queue. A message that nobody takes holds a credit of its sender, so a slow reader slows its senders down. Ends
+   * when the manager closes. Release each message.
+   */
+  get messages(): AsyncIterable<Message> {
+    return this.#queue;
+  }
+
+  /** A registered buffer, contents undefined. Throws OUT_OF_MEMORY. The caller releases it. */
+  allocate(length: number): RegisteredBuffer {
+    return this.#dataplane.memory.allocate(length);
+  }
+  /** Registers memory the caller has: it must stay where it is until release(). */
+  register(bytes: Uint8Array): RegisteredBuffer {
+    return this.#dataplane.memory.register(bytes);
+  }
+  /** Registers a file, or part of it, to be sent from where it lies. See Memory.registerFile. */
+  registerFile(path: string, range?: { offset?: number; length?: number }): Promise<RegisteredBuffer> {
+    return this.#dataplane.memory.registerFile(path, range);
+  }
+  /** Exposes memory to a principal or any bearer; for one connection use Connection.share. */
+  expose(buffer: BufferSlices, options: ExposeOptions): Exposure {
+    return this.#dataplane.expose(buffer, options);
+  }
+
+  /**
+   * Listens. Settles when peers can connect. Rejects with ADDRESS_INVALID, ADDRESS_IN_USE, INSECURE_TRANSPORT,
+   * TRANSPORT_UNAVAILABLE, SYSTEM.
+   */
+  async listen(address: string, options: ListenOptions = {}): Promise<ListeningAddress> {
+    const { allowInsecure = false } = options;
+    const parsed = parseAddress(address);
+    const literal = await literalAddress(parsed);
+    checkPlaintext(address, isLocal(literal), allowInsecure);
+    this.#checkOpen();
+    const transport = this.#choose(parsed);
+    const listener = this.#dataplane.listen(transport, literal, this.#options.connectionsMax);
+    this.#listeners.set(listener, { allowInsecure });
+    this.#updateReference();
+    return {
+      address: formatAddress(transport, this.#dataplane.listenerAddress(listener)),
+      close: () => {
+        if (!this.#listeners.delete(listener)) return;
+        this.#dataplane.closeListener(listener);
+        this.#updateReference();
+      },
+    };
+  }
+
+  /**
+   * Connects. Settles when both sides have let each other in. Rejects with ADDRESS_INVALID, CONNECTION_REFUSED,
+   * CONNECT_TIMEOUT, INSECURE_TRANSPORT, AUTHENTICATION_FAILED, IDENTITY_MISMATCH, VERSION_UNSUPPORTED,
+   * ENCODING_UNSUPPORTED, TRANSPORT_UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED.
+   */
+  async connect(address: string, options: ConnectOptions = {}): Promise<Connection> {
+    const { allowInsecure = false, dataChannels = 1, expectedNodeId, signal } = options;
+    if (!Number.isInteger(dataChannels) || dataChannels < 1 || dataChannels > DATA_CHANNELS_MAX) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `dataChannels is 1 to ${DATA_CHANNELS_MAX}, not ${dataChannels}.`,
+      );
+    }
+    const parsed = parseAddress(address);
+    const literal = await literalAddress(parsed);
+    checkPlaintext(address, isLocal(literal), allowInsecure);
+    if (signal?.aborted === true) throw abortedError(signal);
+    this.#checkOpen();
+    const expected = expectedNodeId === undefined ? undefined : nodeIdBytes(expectedNodeId);
+    const session = this.#dataplane.connect(this.#choose(parsed), literal, dataChannels, expected);
+    const connection = new Connection(this.#owner, session);
+    this.#connections.set(session, connection);
+    this.#updateReference();
+    return await new Promise<Connection>((resolve, reject) => {
+      let reason: SplitplaneError | undefined;
+      const stopWatching = watch(options, (why) => {
+        reason = why;
+        connection.destroy(why);
+      });
+      this.#opening.set(session, {
+        resolve: (opened) => {
+          stopWatching?.();
+          resolve(opened);
+        },
+        reject: (error) => {
+          stopWatching?.();
+          reject(reason ?? error);
+        },
+      });
+    });
+  }
+
+  /**
+   * Sends a message to where its wsa:To points (dos://HOST:PORT/NAME), over the connection to there, which is made when
+   * there is none. Otherwise like Connection.send.
+   */
+  async send(envelope: Envelope, options: SendOptions & ConnectOptions = {}): Promise<Sent> {
+    return await (await this.#route(envelope, options)).send(envelope, options);
+  }
+
+  /** Like send, and settles with the answer; see Connection.request. */
+  async request(envelope: Envelope, options: SendOptions & ConnectOptions = {}): Promise<Message> {
+    return await (await this.#route(envelope, options)).request(envelope, options);
+  }
+
+  /** Stops listening, closes every connection in good order, and gives the memory back. Idempotent. */
+  async close(): Promise<void> {
+    for (const listener of this.#listeners.keys()) this.#dataplane.closeListener(listener);
+    this.#listeners.clear();
+    await Promise.all(this.connections.map((connection) => connection.close()));
+    this.destroy();
+  }
+
+  /** Ends everything at once: what is outstanding fails with CLOSED. Idempotent. */
+  destroy(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#dataplane.shutdown();
+    const error = new SplitplaneError('CLOSED', 'The network manager was closed.');
+    for (const session of [...this.#connections.keys()]) this.#ended(session, error);
+    this.#queue.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #route(envelope: Envelope, options: ConnectOptions): Promise<Connection> {
+    if (!/^[a-z]+:\/\//.test(envelope.to) || /^https?:/.test(envelope.to)) {
+      throw new SplitplaneError(
+        'ADDRESS_INVALID',
+        `wsa:To is ${envelope.to}, which names no host. Write dos://HOST:PORT/NAME, or send on a connection.`,
+      );
+    }
+    const parsed = parseAddress(envelope.to);
+    const key = `${parsed.transport} ${parsed.host} ${parsed.port}`;
+    let connecting = this.#byAddress.get(key);
+    if (connecting === undefined) {
+      connecting = this.connect(envelope.to, options);
+      this.#byAddress.set(key, connecting);
+      const forget = (): boolean => this.#byAddress.delete(key);
+      connecting.then((connection) => connection.closed.then(forget), forget);
+    }
+    return await connecting;
+  }
+
+  #choose(address: Address): string {
+    const known = this.#dataplane.transports;
+    if (address.transport !== 'auto') {
+      const named = known.find(({ name }) => name === address.transport);
+      if (named?.available === true) return named.name;
+      const why = named?.reason ?? `this build has ${known.map(({ name }) => name).join(', ')}`;
+      throw new SplitplaneError(
+        'TRANSPORT_UNAVAILABLE',
+        `The transport ${address.transport} cannot be used: ${why}.`,
+      );
+    }
+    const chosen = PREFERENCE.find((name) =>
+      known.some((transport) => transport.name === name && transport.available),
+    );
+    if (chosen !== undefined) return chosen;
+    throw new SplitplaneError(
+      'TRANSPORT_UNAVAILABLE',
+      'No transport can be used here; `splitplane info` says why.',
+    );
+  }
+
+  async #greet(session: number, hello: NativeHello): Promise<void> {
+    const peer = peerOf(hello);
+    const connection = this.#connections.get(session) ?? new Connection(this.#owner, session);
+    this.#connections.set(session, connection);
+    connection.greeted(peer);
+    this.#updateReference();
+    try {
+      if (!peer.dialed) {
+        const allowInsecure = this.#listeners.get(hello.listener)?.allowInsecure ?? false;
+        checkPlaintext(peer.remoteAddress, peer.localOnly, allowInsecure);
+      }
+      const principal = await this.#options.authenticate(peer);
+      if (principal === undefined) {
+        throw new SplitplaneError('AUTHENTICATION_FAILED', `${peer.identity} was not authenticated.`);
+      }
+      connection.accepted(principal);
+      if (!this.#closed) this.#dataplane.accept(session, principal);
+    } catch (error) {
+      const refusal =
+        error instanceof SplitplaneError
+          ? error
+          : new SplitplaneError('AUTHENTICATION_FAILED', `${peer.identity} was not authenticated.`, {
+              cause: error,
+            });
+      if (!this.#closed && connection.state !== 'closed') this.#dataplane.reject(session, refusal);
+    }
+  }
+
+  #open(session: number): void {
+    const connection = this.#connections.get(session);
+    const encoding = this.#dataplane.session(session)?.encoding;
+    if (connection === undefined || encoding === undefined) return;
+    connection.opened(this.#serializers.get(encoding));
+    const opening = this.#opening.get(session);
+    this.#opening.delete(session);
+    if (opening !== undefined) opening.resolve(connection);
+    else this.emit('connection', connection);
+  }
+
+  #arrived(message: ArrivedMessage): void {
+    this.#connections.get(message.session)?.arrived(message);
+  }
+
+  #ended(session: number, why: SplitplaneError): void {
+    const connection = this.#connections.get(session);
+    if (connection === undefined) return;
+    this.#connections.delete(session);
+    const opening = this.#opening.get(session);
+    this.#opening.delete(session);
+    const wasOpen = connection.state !== 'connecting';
+    connection.ended(why);
+    opening?.reject(why);
+    if (opening === undefined && !wasOpen) this.emit('refused', why, connection.peer);
+    this.#updateReference();
+  }
+
+  #makeOwner(): ConnectionOwner {
+    const { authorize } = this.#options;
+    return {
+      dataplane: this.#dataplane,
+      inlineBytesMax: this.#options.inlineBytesMax,
+      isNew: (connection, messageId) => this.#seen.isNew(connection.peer.nodeId, messageId),
+      authorize: (connection, { action, to }, direction, bytes) => {
+        try {
+          const verdict = authorize({ principal: connection.principal, action, to, direction, bytes });
+          return typeof verdict === 'boolean' ? verdict : verdict.catch(() => false);
+        } catch {
+          return false;
+        }
+      },
+      deliver: (message, bytes) => {
+        this.#queue.push(message, bytes);
+      },
+      withdraw: (connection, id) => {
+        this.#queue.withdraw(connection, id);
+      },
+    };
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new SplitplaneError('CLOSED', 'The network manager is closed. Make a new one.');
+  }
+
+  #updateReference(): void {
+    this.#dataplane.setReferenced(this.#listeners.size > 0 || this.#connections.size > 0);
+  }
+
+  #reportLeak(leak: NetworkManagerEvents['leak'][0]): void {
+    if (this.emit('leak', leak)) return;
+    const where = leak.allocatedAt ?? 'Set SPLITPLANE_TRACE_LEAKS=1 to see where it was allocated.';
+    process.emitWarning(
+      `A registered buffer of ${leak.length} bytes was never released. ${where}`,
+      'SplitplaneLeak',
+    );
+  }
+}
+
+function nodeIdBytes(hex: string): Uint8Array {
+  if (/^[0-9a-f]{32}$/.test(hex)) return Buffer.from(hex, 'hex');
+  throw new SplitplaneError('INVALID_ARGUMENT', `A node id is 32 hex digits, not ${JSON.stringify(hex)}.`);
+}
