@@ -88,7 +88,7 @@ export function eventReader(
       const at = i * EVENT_WORDS;
       const a = events[at + 1] as number;
       const b = events[at + 2] as number;
-      switch (events[at]) {
+      switch (events[at] as number) {
         case 1:
           handler.hello(a, detail(b) as NativeHello);
           break;

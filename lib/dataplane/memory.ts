@@ -56,7 +56,7 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
    * with node:fs), REGION_DETACHED when user code detached the memory.
    */
   get bytes(): Buffer {
-    this.handle;
+    this.#checkHeld();
     if (this.#view === undefined) {
       throw new SplitplaneError(
         'UNSUPPORTED',
@@ -111,10 +111,14 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
 
   /** @internal The addon's number for it. Throws REGION_RELEASED after release(). */
   get handle(): number {
+    this.#checkHeld();
+    return this.#handle;
+  }
+
+  #checkHeld(): void {
     if (this.#released) {
       throw new SplitplaneError('REGION_RELEASED', 'This buffer was released. Allocate another.');
     }
-    return this.#handle;
   }
 }
 
@@ -245,6 +249,6 @@ export class Memory {
 
 /** Where a buffer came from, when somebody wants to know and pays for it with a stack trace per allocation. */
 function allocationSite(): string | undefined {
-  if (process.env['SPLITPLANE_TRACE_LEAKS'] === undefined) return undefined;
+  if (process.env.SPLITPLANE_TRACE_LEAKS === undefined) return undefined;
   return new Error('allocated here').stack?.split('\n').slice(3).join('\n');
 }

@@ -193,7 +193,7 @@ interface Addon {
 
 function load(): Addon {
   const require = createRequire(import.meta.url);
-  const named = process.env['SPLITPLANE_ADDON'];
+  const named = process.env.SPLITPLANE_ADDON;
   if (named !== undefined) return require(named) as Addon;
   // This file lies in lib/dataplane or, compiled, in dist/lib/dataplane: the package's root is where binding.gyp is.
   let root = dirname(fileURLToPath(import.meta.url));

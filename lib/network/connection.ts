@@ -182,7 +182,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
         return act();
       });
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 
@@ -212,7 +212,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
       });
       const fail = (error: unknown): void => {
         if (this.#requests.delete(messageId)) stopWatching?.();
-        reject(error as Error);
+        reject(error);
       };
       this.#requests.set(messageId, {
         resolve: (reply) => {
@@ -319,6 +319,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
 
 /** What a hello says, as the hooks see it. */
 export function peerOf(hello: NativeHello): Peer {
-  const { nodeId, listener: _, encoding: __, ...facts } = hello;
-  return { ...facts, nodeId: nodeId.toString('hex') };
+  const { dialed, identity, credentials, transport, localAddress, remoteAddress, localOnly, uid } = hello;
+  const nodeId = hello.nodeId.toString('hex');
+  const peer = { nodeId, identity, credentials, dialed, transport, localAddress, remoteAddress, localOnly };
+  return uid === undefined ? peer : { ...peer, uid };
 }
