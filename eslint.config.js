@@ -32,6 +32,8 @@ export default defineConfig(
     rules: {
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      // What was caught is passed on as it is.
+      '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingUnknown: true }],
       // An event handler may be async as long as it handles its own failures.
       '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }],
       // It is there for closures that predate arrow functions, and forbids walking a chain that starts at `this`.
