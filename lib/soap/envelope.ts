@@ -79,7 +79,7 @@ export class Envelope implements Addressing {
   readonly references: readonly Reference[];
 
   readonly #body: LazyBody;
-  #blocks: readonly XmlElement[] | undefined;
+  readonly #blocks: readonly XmlElement[] | undefined;
 
   private constructor(parts: Parts, body: LazyBody) {
     this.to = parts.to;
@@ -94,18 +94,21 @@ export class Envelope implements Addressing {
     this.#body = body;
   }
 
-  /** A new message. Throws INVALID_ARGUMENT for invalid references, and for `headers` that have a property of their own. */
+  /**
+   * A new message. Throws INVALID_ARGUMENT for invalid addresses and references, and for `headers` that have a property
+   * of their own.
+   */
   static of(init: EnvelopeInit): Envelope {
     const { headers = NO_ELEMENTS, references = NO_REFERENCES, body = NO_ELEMENTS } = init;
     checkReferences(references);
     for (const block of headers) checkOtherBlock(block);
     const parts: Parts = {
-      to: init.to ?? ANONYMOUS,
-      action: init.action,
-      messageId: init.messageId ?? newMessageId(),
-      relatesTo: init.relatesTo,
-      replyTo: toEndpoint(init.replyTo),
-      faultTo: toEndpoint(init.faultTo),
+      to: checkUri('to', init.to) ?? ANONYMOUS,
+      action: checkUri('action', init.action),
+      messageId: checkUri('messageId', init.messageId) ?? newMessageId(),
+      relatesTo: checkUri('relatesTo', init.relatesTo),
+      replyTo: toEndpoint('replyTo', init.replyTo),
+      faultTo: toEndpoint('faultTo', init.faultTo),
       headers,
       references,
       blocks: undefined,
@@ -178,12 +181,10 @@ export class Envelope implements Addressing {
 
   /** The whole header as infoset: addressing, the other blocks, references. */
   get blocks(): readonly XmlElement[] {
-    if (this.#blocks === undefined) {
-      const blocks = [...addressingBlocks(this), ...this.headers];
-      if (this.references.length > 0) blocks.push(referencesBlock(this.references));
-      this.#blocks = blocks;
-    }
-    return this.#blocks;
+    if (this.#blocks !== undefined) return this.#blocks;
+    const blocks = [...addressingBlocks(this), ...this.headers];
+    if (this.references.length > 0) blocks.push(referencesBlock(this.references));
+    return blocks;
   }
 
   /** Whether the header says no more than EnvelopeProperties hold, so that an encoding may write it from those. */
@@ -199,7 +200,11 @@ export class Envelope implements Addressing {
   /** The fault that the body is, if it is one. Throws MESSAGE_INVALID when it is one that cannot be read. */
   get fault(): SoapFault | undefined {
     const first = this.body[0];
-    return first?.is(SOAP, 'Fault') ? SoapFault.fromElement(first) : undefined;
+    if (!first?.is(SOAP, 'Fault')) return undefined;
+    return SoapFault.fromElement(
+      first,
+      this.headers.filter((block) => block.namespace === SOAP),
+    );
   }
 
   /** The same message with these references in place of its own; the body is shared. */
@@ -244,30 +249,35 @@ export class Envelope implements Addressing {
 
 /** A body that is here, or is read when first asked for. Shared by the envelopes that differ in their header only. */
 class LazyBody {
-  #state: readonly XmlElement[] | BodyReader | { readonly error: unknown };
+  #body: readonly XmlElement[] | undefined = undefined;
+  #error: Error | undefined = undefined;
+  readonly #reader: BodyReader | undefined;
   readonly #references: readonly Reference[];
 
   constructor(source: readonly XmlElement[] | BodyReader, references: readonly Reference[] = NO_REFERENCES) {
-    this.#state = source;
     this.#references = references;
+    if (typeof source === 'function') {
+      this.#reader = source;
+    } else {
+      this.#body = source;
+      this.#reader = undefined;
+    }
   }
 
   read(): readonly XmlElement[] {
-    const state = this.#state;
-    if (typeof state === 'function') return this.#decode(state);
-    if ('error' in state) throw state.error;
-    return state;
+    return this.#body ?? this.#decode();
   }
 
-  #decode(reader: BodyReader): readonly XmlElement[] {
+  #decode(): readonly XmlElement[] {
+    if (this.#error !== undefined) throw this.#error;
     try {
-      const body = reader();
+      const body = this.#reader?.() ?? NO_ELEMENTS;
       checkIncludes(body, this.#references);
-      this.#state = body;
+      this.#body = body;
       return body;
     } catch (error) {
-      this.#state = { error };
-      throw error;
+      this.#error = error instanceof Error ? error : new Error(String(error));
+      throw this.#error;
     }
   }
 }
@@ -277,8 +287,20 @@ function faultInit(fault: SoapFault): EnvelopeInit {
   return { action, headers: fault.headers, body: fault.toElement() };
 }
 
-function toEndpoint(endpoint: EndpointReference | string | undefined): EndpointReference | undefined {
-  return typeof endpoint === 'string' ? { address: endpoint, referenceParameters: [] } : endpoint;
+function toEndpoint(
+  name: string,
+  endpoint: EndpointReference | string | undefined,
+): EndpointReference | undefined {
+  if (endpoint === undefined) return undefined;
+  const reference = typeof endpoint === 'string' ? { address: endpoint, referenceParameters: [] } : endpoint;
+  checkUri(name, reference.address);
+  return reference;
+}
+
+/** A peer refuses an empty URI, and reads one without the white space around it. */
+function checkUri<T extends string | undefined>(name: string, uri: T): T {
+  if (uri === undefined || (uri !== '' && uri.trim() === uri)) return uri;
+  throw new SplitplaneError('INVALID_ARGUMENT', `${name} must be a URI without white space around it.`);
 }
 
 function checkOtherBlock(block: XmlElement): void {

@@ -89,11 +89,8 @@ export class SoapFault {
     return element(SOAP, 'Fault', children);
   }
 
-  /**
-   * Reads an s:Fault element that a peer sent. Throws MESSAGE_INVALID when it is not one. `headers` stays empty: they are
-   * the envelope's.
-   */
-  static fromElement(fault: XmlElement): SoapFault {
+  /** Reads an s:Fault element that a peer sent with these header blocks. Throws MESSAGE_INVALID when it is not one. */
+  static fromElement(fault: XmlElement, headers: readonly XmlElement[] = []): SoapFault {
     if (!fault.is(SOAP, 'Fault')) throw invalidFault('it is not an s:Fault element');
     const code = fault.child(SOAP, 'Code');
     const value = code && readQName(code);
@@ -112,7 +109,7 @@ export class SoapFault {
       at = at.child(SOAP, 'Subcode');
     }
     const detail = fault.child(SOAP, 'Detail')?.elements() ?? [];
-    return new SoapFault({ code: known, subcodes, reason: readReason(fault), detail });
+    return new SoapFault({ code: known, subcodes, reason: readReason(fault), detail, headers });
   }
 }
 

@@ -39,9 +39,9 @@ export class XmlElement implements QName {
     readonly children: readonly XmlNode[] = NO_CHILDREN,
     readonly attributes: readonly XmlAttribute[] = NO_ATTRIBUTES,
     /** The prefix to write if it is free; '' for whichever. */
-    readonly prefix: string = '',
+    readonly prefix = '',
     /** The declarations in scope, kept because text and values may use their prefixes (a fault's code does). */
-    readonly scope: NamespaceScope | undefined = undefined,
+    readonly scope?: NamespaceScope,
   ) {}
 
   /** Whether this is its name. */
