@@ -1,0 +1,139 @@
+/**
+ * Runs a suite in interleaved rounds and makes rows of what the subjects achieved. Within a round, everything of one metric and size
+ * runs back to back, and each round begins with another subject, so that drift of the machine hits all alike. It must not
+ * know how any subject measures, nor what is a good result.
+ */
+import {
+  BenchError,
+  METRICS,
+  unitOf,
+  type Budget,
+  type Case,
+  type Environment,
+  type Row,
+  type Sample,
+  type Subject,
+} from './measurement.js';
+import { median, medianOrNull, quantile } from './statistics.js';
+import type { Suite } from './suites.js';
+
+export interface RunOptions {
+  readonly rounds: number;
+  readonly budget: Budget;
+  readonly environment: Environment;
+  readonly commit: string | null;
+  /** Told before the rounds how many measurements there will be, then of each one as it ends. */
+  readonly onProgress: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly round: number;
+  readonly done: number;
+  readonly total: number;
+  readonly subject: Subject;
+  readonly task: Case;
+  /** A failed measurement leaves its round out of the row; it does not end the run. */
+  readonly outcome: Sample | BenchError;
+}
+
+export interface RunResult {
+  readonly rows: readonly Row[];
+  /** Cases of which not one round succeeded. They have no row. */
+  readonly failed: readonly { readonly subject: Subject; readonly task: Case; readonly error: BenchError }[];
+}
+
+interface Entry {
+  readonly subject: Subject;
+  readonly task: Case;
+  readonly samples: Sample[];
+  lastError: BenchError | undefined;
+}
+
+/** Prepares all subjects, so that everything that is missing is named at once. Rejects with the BenchErrors it met. */
+export async function prepare(subjects: readonly Subject[]): Promise<void> {
+  const outcomes = await Promise.allSettled(subjects.map(async (subject) => subject.prepare?.()));
+  const errors = outcomes.flatMap((outcome) =>
+    outcome.status === 'rejected' ? [asBenchError(outcome.reason)] : [],
+  );
+  if (errors.length > 0) throw new AggregateError(errors, 'Some subjects cannot be measured here.');
+}
+
+export async function runSuite(suite: Suite, options: RunOptions): Promise<RunResult> {
+  const groups = groupByFigure(suite.subjects);
+  const total = options.rounds * groups.reduce((sum, group) => sum + group.length, 0);
+  let done = 0;
+  for (let round = 0; round < options.rounds; round++) {
+    for (const group of groups) {
+      for (const entry of rotate(group, round)) {
+        const outcome = await measureOnce(entry, options.budget);
+        if (outcome instanceof BenchError) entry.lastError = outcome;
+        else entry.samples.push(outcome);
+        options.onProgress({ round: round + 1, done: ++done, total, ...entry, outcome });
+      }
+    }
+  }
+  const entries = groups.flat();
+  return {
+    rows: entries.filter((entry) => entry.samples.length > 0).map((entry) => toRow(suite, entry, options)),
+    failed: entries.flatMap(({ subject, task, samples, lastError: error }) =>
+      samples.length === 0 && error !== undefined ? [{ subject, task, error }] : [],
+    ),
+  };
+}
+
+/** Figures that are compared with each other are measured next to each other: one group for each metric and size. */
+function groupByFigure(subjects: readonly Subject[]): readonly (readonly Entry[])[] {
+  const entries = subjects.flatMap((subject) =>
+    subject.cases.map((task): Entry => ({ subject, task, samples: [], lastError: undefined })),
+  );
+  return METRICS.flatMap((metric) => {
+    const ofMetric = entries.filter(({ task }) => task.metric === metric);
+    const sizes = [...new Set(ofMetric.map(({ task }) => task.size))].sort((a, b) => a - b);
+    return sizes.map((size) => ofMetric.filter(({ task }) => task.size === size));
+  });
+}
+
+function rotate<T>(items: readonly T[], by: number): readonly T[] {
+  const start = by % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
+}
+
+async function measureOnce({ subject, task }: Entry, budget: Budget): Promise<Sample | BenchError> {
+  try {
+    return await subject.measure(task, budget);
+  } catch (error) {
+    return asBenchError(error);
+  }
+}
+
+function asBenchError(error: unknown): BenchError {
+  if (error instanceof BenchError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new BenchError('ERR_BENCH_PEER', message, { cause: error });
+}
+
+function toRow(suite: Suite, { subject, task, samples }: Entry, options: RunOptions): Row {
+  const medians = samples.map((sample) => sample.median);
+  const p999 = medianOrNull(samples.map((sample) => sample.p999));
+  // A latency has a tail within each round; of a rate, only rounds can be slow.
+  const slowTail = quantile(
+    medians.toSorted((a, b) => a - b),
+    0.01,
+  );
+  return {
+    suite: suite.name,
+    subject: subject.name,
+    ...task,
+    transport: suite.transport,
+    unit: unitOf(task.metric),
+    median: median(medians),
+    p99: medianOrNull(samples.map((sample) => sample.p99)) ?? slowTail,
+    ...(p999 === null ? {} : { p999 }),
+    cpuSecondsPerGB: medianOrNull(samples.map((sample) => sample.cpuSecondsPerGB)),
+    copiesPerByte: medianOrNull(samples.map((sample) => sample.copiesPerByte)),
+    eventLoopDelayP99Ms: medianOrNull(samples.map((sample) => sample.eventLoopDelayP99Ms)),
+    rounds: samples.length,
+    environment: options.environment,
+    commit: options.commit,
+  };
+}

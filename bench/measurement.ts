@@ -1,0 +1,131 @@
+/**
+ * The words of the benchmark: what a case, a sample, a subject and a row are. Everything else in bench/ imports this file, and it
+ * imports nothing. It must not know any subject, and holds no measuring code.
+ */
+
+/** Bytes in one GB: rates and CPU costs are decimal, as network speeds are. Sizes of buffers stay binary (MiB). */
+export const BYTES_PER_GB = 1e9;
+export const KIB = 1024;
+export const MIB = 1024 * 1024;
+
+/** In the order in which they run and are printed. */
+export const METRICS = ['push', 'pull', 'message_rtt', 'read_rtt', 'message_rate'] as const;
+export type Metric = (typeof METRICS)[number];
+
+export const SUBJECT_NAMES = ['splitplane', 'c', 'iperf3', 'ucx', 'node:net', 'zeromq', 'grpc'] as const;
+export type SubjectName = (typeof SUBJECT_NAMES)[number];
+
+/** How the waiting side waits: it sleeps in the kernel, it polls, or it polls for a while and then sleeps. */
+export type Mode = 'adaptive' | 'busy' | 'event';
+
+export type Unit = 'GB/s' | 'us' | '1/s';
+
+/** One thing to measure. `size` is the payload of one message or transfer in bytes. */
+export interface Case {
+  readonly metric: Metric;
+  readonly size: number;
+  readonly mode: Mode;
+}
+
+/** How long one measurement of one case may take. The warm-up is not measured; the timeout covers everything. */
+export interface Budget {
+  readonly warmupMs: number;
+  readonly measureMs: number;
+  readonly timeoutMs: number;
+}
+
+/**
+ * What one subject achieved for one case in one round. For latencies `median`, `p99` and `p999` are over the single round trips,
+ * in microseconds. For rates `median` is the mean rate over the measured interval and there is nothing else to tell.
+ */
+export interface Sample {
+  readonly median: number;
+  readonly p99?: number;
+  readonly p999?: number;
+  /** User and system time of both processes over the payload that arrived; a round trip counts its payload in both directions. */
+  readonly cpuSecondsPerGB: number | null;
+  /** Copies in user space, both sides together, per byte of payload. `null` where nobody has counted. */
+  readonly copiesPerByte: number | null;
+  /** The worse of the two processes. It contains the sampling interval of 1 ms. `null` where there is no event loop. */
+  readonly eventLoopDelayP99Ms: number | null;
+}
+
+/** A thing that is measured: a peer, or this project. */
+export interface Subject {
+  readonly name: SubjectName;
+  readonly cases: readonly Case[];
+  /** Runs once before the first round: compiles, or checks that the tool is installed. Rejects with a BenchError. */
+  prepare?(): Promise<void>;
+  /** Measures one case once, with two processes that are gone when the promise settles. Rejects with a BenchError. */
+  measure(task: Case, budget: Budget): Promise<Sample>;
+}
+
+export interface Environment {
+  readonly cpuModel: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly kernel: string;
+  readonly node: string;
+  readonly date: string;
+  readonly loadAverage1Min: number;
+}
+
+/** One line of the result file: the fields of `perf --json`, then who was measured, how often, and where. */
+export interface Row {
+  readonly suite: string;
+  readonly subject: SubjectName;
+  readonly mode: Mode;
+  readonly metric: Metric;
+  readonly size: number;
+  readonly transport: string;
+  readonly unit: Unit;
+  /** Median over the rounds. */
+  readonly median: number;
+  /** Latencies: median over the rounds of each round's p99. Rates: what 99 % of the rounds reached, that is, the slow tail. */
+  readonly p99: number;
+  readonly p999?: number;
+  readonly cpuSecondsPerGB: number | null;
+  readonly copiesPerByte: number | null;
+  readonly eventLoopDelayP99Ms: number | null;
+  readonly rounds: number;
+  readonly environment: Environment;
+  readonly commit: string | null;
+}
+
+export function unitOf(metric: Metric): Unit {
+  switch (metric) {
+    case 'push':
+    case 'pull':
+      return 'GB/s';
+    case 'message_rtt':
+    case 'read_rtt':
+      return 'us';
+    case 'message_rate':
+      return '1/s';
+  }
+}
+
+/** Payload bytes that one completed operation stands for, both directions together. */
+export function payloadBytesPerOperation(task: Case): number {
+  return task.metric === 'message_rtt' ? 2 * task.size : task.size;
+}
+
+export function formatSize(bytes: number): string {
+  if (bytes >= MIB && bytes % MIB === 0) return `${bytes / MIB} MiB`;
+  if (bytes >= KIB && bytes % KIB === 0) return `${bytes / KIB} KiB`;
+  return `${bytes} B`;
+}
+
+export type BenchErrorCode =
+  'ERR_BENCH_TOOL_MISSING' | 'ERR_BENCH_BUILD' | 'ERR_BENCH_PEER' | 'ERR_BENCH_TIMEOUT' | 'ERR_BENCH_USAGE';
+
+/** A failure of the benchmark itself; the message says what to do. */
+export class BenchError extends Error {
+  readonly code: BenchErrorCode;
+
+  constructor(code: BenchErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'BenchError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * What one process of a pair records about itself between the begin and the end of the measured interval: what arrived, how
+ * long round trips took, its CPU time and its event-loop delay. It runs inside the measured process, so its hot calls do
+ * nothing but add. It must not know who is measured.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { quantile } from './statistics.js';
+
+/** Round trips recorded per interval; later ones are counted, not recorded. */
+const ROUND_TRIPS_MAX = 1 << 21;
+const EVENT_LOOP_RESOLUTION_MS = 1;
+
+/** Plain data: it crosses to the harness over IPC. */
+export interface Report {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly deliveredBytes: number;
+  readonly deliveredMessages: number;
+  readonly copiedBytes: number;
+  readonly eventLoopDelayP99Ms: number;
+  /** In microseconds; `null` where this process made no round trip. */
+  readonly roundTrips: { readonly count: number; median: number; p99: number; p999: number } | null;
+}
+
+export class Recorder {
+  readonly #roundTrips = new Float64Array(ROUND_TRIPS_MAX);
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
+  #roundTripCount = 0;
+  #bytes = 0;
+  #messages = 0;
+  #copiedBytes = 0;
+  #beginNs = 0n;
+  #cpuAtBegin = process.cpuUsage();
+
+  constructor() {
+    // Touched once here, so that no page fault falls into a round trip.
+    this.#roundTrips.fill(0);
+  }
+
+  /** Payload has arrived whole, in the hands of JavaScript. */
+  delivered(bytes: number, messages = 1): void {
+    this.#bytes += bytes;
+    this.#messages += messages;
+  }
+
+  /** The subject's own code copied payload; copies inside its libraries are declared by the subject instead. */
+  copied(bytes: number): void {
+    this.#copiedBytes += bytes;
+  }
+
+  /** A round trip that began at `begin`, a value of `performance.now()`, has ended. */
+  roundTrip(begin: number): void {
+    const index = this.#roundTripCount++;
+    if (index < ROUND_TRIPS_MAX) this.#roundTrips[index] = (performance.now() - begin) * 1000;
+  }
+
+  begin(): void {
+    this.#roundTripCount = 0;
+    this.#bytes = 0;
+    this.#messages = 0;
+    this.#copiedBytes = 0;
+    this.#loopDelay.enable();
+    this.#loopDelay.reset();
+    this.#cpuAtBegin = process.cpuUsage();
+    this.#beginNs = process.hrtime.bigint();
+  }
+
+  end(): Report {
+    const seconds = Number(process.hrtime.bigint() - this.#beginNs) / 1e9;
+    const cpu = process.cpuUsage(this.#cpuAtBegin);
+    // A loop that never turned has no sample at all; its delay is the whole interval.
+    const loopTurned = this.#loopDelay.count > 0;
+    return {
+      seconds,
+      cpuSeconds: (cpu.user + cpu.system) / 1e6,
+      deliveredBytes: this.#bytes,
+      deliveredMessages: this.#messages,
+      copiedBytes: this.#copiedBytes,
+      eventLoopDelayP99Ms: loopTurned ? this.#loopDelay.percentile(99) / 1e6 : seconds * 1000,
+      roundTrips: this.#summarizeRoundTrips(),
+    };
+  }
+
+  #summarizeRoundTrips(): Report['roundTrips'] {
+    const count = this.#roundTripCount;
+    if (count === 0) return null;
+    const sorted = this.#roundTrips.slice(0, Math.min(count, ROUND_TRIPS_MAX)).sort();
+    return {
+      count,
+      median: quantile(sorted, 0.5),
+      p99: quantile(sorted, 0.99),
+      p999: quantile(sorted, 0.999),
+    };
+  }
+}

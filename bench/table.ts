@@ -1,0 +1,81 @@
+/**
+ * Rows and verdicts as text for people. It computes nothing but the ratio beside each line.
+ */
+import { formatSize, type Row, type Unit } from './measurement.js';
+import type { Verdict } from './targets.js';
+
+const HEADINGS = [
+  'subject',
+  'mode',
+  'median',
+  'p99',
+  'p99.9',
+  'CPU s/GB',
+  'copies/byte',
+  'loop p99 ms',
+  'rounds',
+  'splitplane =',
+];
+/** Names stand left, figures right. */
+const LEFT_COLUMNS = 2;
+
+/** One block for each metric and size, in the order of the rows. */
+export function formatRows(rows: readonly Row[]): string {
+  const blocks = new Map<string, Row[]>();
+  for (const row of rows) {
+    const title = `${row.metric} ${formatSize(row.size)}, ${row.transport}, ${row.unit}`;
+    blocks.set(title, [...(blocks.get(title) ?? []), row]);
+  }
+  return [...blocks].map(([title, block]) => `${title}\n${formatBlock(block)}`).join('\n\n');
+}
+
+function formatBlock(rows: readonly Row[]): string {
+  const own = rows.find((row) => row.subject === 'splitplane');
+  const lines = rows.map((row) => [
+    row.subject,
+    row.mode,
+    formatFigure(row.median, row.unit),
+    formatFigure(row.p99, row.unit),
+    row.p999 === undefined ? '-' : formatFigure(row.p999, row.unit),
+    formatOptional(row.cpuSecondsPerGB, row.unit === 'GB/s' ? 3 : 0),
+    formatOptional(row.copiesPerByte, 2),
+    formatOptional(row.eventLoopDelayP99Ms, 2),
+    String(row.rounds),
+    own === undefined ? '-' : `${(own.median / row.median).toFixed(2)} x`,
+  ]);
+  return align([HEADINGS, ...lines], LEFT_COLUMNS);
+}
+
+export function formatVerdicts(verdicts: readonly Verdict[]): string {
+  const lines = verdicts.map(({ description, own, peer, achieved, reached }) => [
+    description,
+    reached === null ? 'not measured' : reached ? 'reached' : 'NOT REACHED',
+    formatOptional(achieved, 3),
+    formatOptional(own, 3),
+    formatOptional(peer, 3),
+  ]);
+  return align([['target', 'verdict', 'achieved', 'splitplane', 'peer'], ...lines], 2);
+}
+
+export function formatFigure(value: number, unit: Unit): string {
+  switch (unit) {
+    case 'GB/s':
+      return value.toFixed(2);
+    case 'us':
+      return value.toFixed(1);
+    case '1/s':
+      return Math.round(value).toLocaleString('en-US');
+  }
+}
+
+function formatOptional(value: number | null, digits: number): string {
+  return value === null ? '-' : value.toFixed(digits);
+}
+
+function align(lines: readonly (readonly string[])[], leftColumns: number): string {
+  const widths =
+    lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
+  const pad = (cell: string, column: number) =>
+    column < leftColumns ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0);
+  return lines.map((line) => `  ${line.map(pad).join('  ').trimEnd()}`).join('\n');
+}

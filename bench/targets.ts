@@ -1,0 +1,151 @@
+/**
+ * What splitplane must reach in the tcp suite, relative to peers of the same run, and whether it did. Only the ratios are
+ * written here; every figure is computed from rows. It must not know how rows are measured or printed.
+ */
+import { formatSize, MIB, type Metric, type Mode, type Row, type SubjectName } from './measurement.js';
+
+type Figure = 'median' | 'cpuSecondsPerGB' | 'copiesPerByte' | 'eventLoopDelayP99Ms';
+
+interface RowSelector {
+  readonly metric: Metric;
+  readonly size: number;
+  readonly mode?: Mode;
+}
+
+interface Target {
+  readonly own: RowSelector;
+  readonly figure: Figure;
+  readonly bound: 'at least' | 'at most' | 'below';
+  /** A factor of the peer's figure, or where there is no peer an absolute value. */
+  readonly limit: number;
+  readonly peer?: { readonly subject: SubjectName } & Partial<RowSelector>;
+}
+
+export interface Verdict {
+  readonly description: string;
+  readonly own: number | null;
+  readonly peer: number | null;
+  /** `own` as a factor of `peer`, or `own` itself where there is no peer. */
+  readonly achieved: number | null;
+  readonly reached: boolean | null;
+}
+
+const SMALL_BYTES = 64;
+const EVENT_LOOP_DELAY_MS = 5;
+
+const BULK_TARGETS: readonly Target[] = (['push', 'pull'] as const).flatMap((metric) =>
+  [MIB, 16 * MIB].flatMap((size): Target[] => {
+    const own = { metric, size };
+    // iperf3 writes at most 1 MiB and sends one hot buffer; above that, a C pair with buffers of the size is the floor.
+    const floor = size === MIB ? ('iperf3' as const) : ('c' as const);
+    return [
+      { own, figure: 'median', bound: 'at least', limit: 0.95, peer: { subject: floor } },
+      { own, figure: 'median', bound: 'at least', limit: 1.5, peer: { subject: 'zeromq' } },
+      { own, figure: 'median', bound: 'at least', limit: 8, peer: { subject: 'grpc' } },
+      {
+        own,
+        figure: 'cpuSecondsPerGB',
+        bound: 'at most',
+        limit: 1.1,
+        peer: { subject: 'iperf3', size: MIB },
+      },
+      { own, figure: 'copiesPerByte', bound: 'at most', limit: 0 },
+      { own, figure: 'eventLoopDelayP99Ms', bound: 'below', limit: EVENT_LOOP_DELAY_MS },
+    ];
+  }),
+);
+
+const roundTrip = { metric: 'message_rtt', size: SMALL_BYTES } as const;
+const read = { metric: 'read_rtt', size: SMALL_BYTES } as const;
+const rate = { metric: 'message_rate', size: SMALL_BYTES } as const;
+
+const SMALL_TARGETS: readonly Target[] = [
+  {
+    own: { ...roundTrip, mode: 'adaptive' },
+    figure: 'median',
+    bound: 'at most',
+    limit: 0.5,
+    peer: { subject: 'zeromq' },
+  },
+  {
+    own: { ...roundTrip, mode: 'event' },
+    figure: 'median',
+    bound: 'at most',
+    limit: 1.5,
+    peer: { subject: 'node:net' },
+  },
+  {
+    own: { ...read, mode: 'adaptive' },
+    figure: 'median',
+    bound: 'at most',
+    limit: 1.5,
+    peer: { subject: 'c', mode: 'busy' },
+  },
+  { own: rate, figure: 'median', bound: 'at least', limit: 0.15, peer: { subject: 'zeromq' } },
+];
+
+/** One verdict for each target and each mode in which splitplane was measured for it; one without figures where it was not. */
+export function judge(rows: readonly Row[]): readonly Verdict[] {
+  return [...BULK_TARGETS, ...SMALL_TARGETS].flatMap((target) => {
+    const own = select(rows, 'splitplane', target.own);
+    return own.length === 0
+      ? [verdict(target, undefined, rows)]
+      : own.map((row) => verdict(target, row, rows));
+  });
+}
+
+function select(
+  rows: readonly Row[],
+  subject: SubjectName,
+  { metric, size, mode }: RowSelector,
+): readonly Row[] {
+  return rows.filter(
+    (row) =>
+      row.subject === subject &&
+      row.metric === metric &&
+      row.size === size &&
+      (mode === undefined || row.mode === mode),
+  );
+}
+
+function verdict(target: Target, ownRow: Row | undefined, rows: readonly Row[]): Verdict {
+  const { own: selector, figure, bound, limit, peer: peerSelector } = target;
+  const own = ownRow?.[figure] ?? null;
+  const mode = ownRow?.mode ?? selector.mode;
+  let peer: number | null = null;
+  let reference = '';
+  if (peerSelector !== undefined) {
+    const { subject, metric = selector.metric, size = selector.size, mode: peerMode } = peerSelector;
+    const wanted = { metric, size, ...(peerMode === undefined ? {} : { mode: peerMode }) };
+    peer = select(rows, subject, wanted)[0]?.[figure] ?? null;
+    reference = ` x ${subject}${peerMode === undefined ? '' : ` (${peerMode})`}${size === selector.size ? '' : ` at ${formatSize(size)}`}`;
+  }
+  const achieved = own === null ? null : peerSelector === undefined ? own : peer === null ? null : own / peer;
+  return {
+    description:
+      `${selector.metric} ${formatSize(selector.size)}${mode === undefined ? '' : ` ${mode}`}: ` +
+      `${FIGURE_NAMES[figure]} ${bound} ${limit}${reference}`,
+    own,
+    peer,
+    achieved,
+    reached: achieved === null ? null : meets(achieved, bound, limit),
+  };
+}
+
+const FIGURE_NAMES: Readonly<Record<Figure, string>> = {
+  median: 'median',
+  cpuSecondsPerGB: 'CPU s/GB',
+  copiesPerByte: 'copies/byte',
+  eventLoopDelayP99Ms: 'loop delay p99 ms',
+};
+
+function meets(achieved: number, bound: Target['bound'], limit: number): boolean {
+  switch (bound) {
+    case 'at least':
+      return achieved >= limit;
+    case 'at most':
+      return achieved <= limit;
+    case 'below':
+      return achieved < limit;
+  }
+}
