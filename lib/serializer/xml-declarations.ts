@@ -24,10 +24,12 @@ export class Declarations {
   #added: Declaration[] = [];
   #declared: NamespaceScope | undefined;
   #covered: NamespaceScope | undefined;
+  readonly #scope: NamespaceScope | undefined;
 
   constructor(outer: Place, scope: NamespaceScope | undefined) {
     this.#declared = outer.declared;
     this.#covered = outer.covered;
+    this.#scope = scope;
     if (scope !== undefined && scope !== outer.covered) this.#reproduce(scope, outer.covered);
   }
 
@@ -49,8 +51,10 @@ export class Declarations {
     if (this.#resolve(hint) === namespace) return hint;
     const existing = this.#existing(namespace);
     if (existing !== undefined) return existing;
-    const taken = isReserved(hint) || this.#added.some(({ prefix }) => prefix === hint);
-    return this.#declare(taken ? this.#unusedPrefix() : hint, namespace);
+    // A prefix that its own text may use in another meaning is not to be shadowed.
+    const isTaken =
+      isReserved(hint) || (this.#scope !== undefined && this.#scope.resolve(hint) !== undefined);
+    return this.#declare(isTaken ? this.#unusedPrefix() : hint, namespace);
   }
 
   /** The prefix for the name of an attribute in a namespace. */

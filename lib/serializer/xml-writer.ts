@@ -47,6 +47,7 @@ interface Spelling {
   readonly open: string;
   readonly close: string;
   readonly attribute: string;
+  readonly ascii: boolean;
 }
 
 /** Writes envelopes, one after the other. */
@@ -121,6 +122,7 @@ export class XmlWriter {
         );
       }
       for (const { prefix: name, namespace } of declarations.added) {
+        if (!isAscii(name)) this.#ascii = false;
         inside += ` xmlns${name === '' ? '' : ':'}${name}="${this.#value(namespace)}"`;
       }
       place = declarations.place;
@@ -151,7 +153,9 @@ export class XmlWriter {
   }
 
   #spelling(prefix: string, localName: string): Spelling {
-    return this.#spellings.get(prefix)?.get(localName) ?? this.#newSpelling(prefix, localName);
+    const spelling = this.#spellings.get(prefix)?.get(localName) ?? this.#newSpelling(prefix, localName);
+    if (!spelling.ascii) this.#ascii = false;
+    return spelling;
   }
 
   #newSpelling(prefix: string, localName: string): Spelling {
@@ -162,7 +166,7 @@ export class XmlWriter {
       );
     }
     const name = prefix === '' ? localName : `${prefix}:${localName}`;
-    const spelling = { open: `<${name}`, close: `</${name}>`, attribute: ` ${name}="` };
+    const spelling = { open: `<${name}`, close: `</${name}>`, attribute: ` ${name}="`, ascii: isAscii(name) };
     if (this.#spellingCount === NAMES_MAX) {
       this.#spellings.clear();
       this.#spellingCount = 0;
