@@ -8,7 +8,9 @@
     # Node's own common.gypi switches unused-parameter warnings off and chooses C++17.
     'cflags!': ['-Wno-unused-parameter'],
     'cflags_cc!': ['-std=gnu++17'],
-    'cflags': ['-Wall', '-Wextra', '-Werror', '-fPIC', '-fvisibility=hidden'],
+    # gcc 12 at -O3 takes the grown tail of std::vector::insert for out of bounds, so that one warning stays a warning;
+    # the sanitizers look for the real thing.
+    'cflags': ['-Wall', '-Wextra', '-Werror', '-Wno-error=array-bounds', '-fPIC', '-fvisibility=hidden'],
     'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti', '-fvisibility-inlines-hidden'],
     'configurations': {
       'Sanitize': {
