@@ -5,8 +5,10 @@ import type { ArrivedMessage } from '../dataplane/events.js';
 import type { RemoteBuffer } from '../dataplane/remote.js';
 import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
+import { refuseNotUnderstood } from '../soap/addressing.js';
 import { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError, SoapFault } from '../soap/fault.js';
+import type { QName } from '../soap/infoset.js';
 import { Message } from './message.js';
 import type { Connection } from './connection.js';
 import { join } from './separator.js';
@@ -16,6 +18,8 @@ const CANCELED_MAX = 1024;
 
 /** What an inbox needs of its manager. */
 export interface Receiver {
+  /** Whether a mandatory header block is understood here. */
+  understands(block: QName): boolean;
   /** Whether the message has not come before. */
   isNew(connection: Connection, messageId: string): boolean;
   authorize(
@@ -70,6 +74,7 @@ export class Inbox {
     let buffers: readonly RemoteBuffer[];
     try {
       envelope = this.#serializer.decodeHeader(arrived.envelope);
+      refuseNotUnderstood(envelope.headers, this.#receiver.understands);
       buffers = join(this.#dataplane, envelope, arrived);
     } catch (error) {
       this.#refuse(envelope, error, byteCount);

@@ -360,10 +360,11 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   }
 
   #makeOwner(): ConnectionOwner {
-    const { authorize } = this.#options;
+    const { authorize, understands } = this.#options;
     return {
       dataplane: this.#dataplane,
       inlineBytesMax: this.#options.inlineBytesMax,
+      understands,
       isNew: (connection, messageId) => this.#seen.isNew(connection.peer.nodeId, messageId),
       authorize: (connection, { action, to }, direction, bytes) => {
         try {

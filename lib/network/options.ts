@@ -4,6 +4,7 @@ import { SplitplaneError } from '../errors.js';
 import type { PollMode } from '../dataplane/native.js';
 import type { Serializer } from '../serializer/registry.js';
 import { XmlSerializer } from '../serializer/xml.js';
+import type { QName } from '../soap/infoset.js';
 import { authenticateByLocation, type Authenticate, type Authorize } from './security.js';
 
 export interface NetworkManagerOptions {
@@ -17,6 +18,11 @@ export interface NetworkManagerOptions {
   readonly authorize?: Authorize | undefined;
   /** Encodings of envelopes, most preferred first; text XML when left out. */
   readonly serializers?: readonly Serializer[] | undefined;
+  /**
+   * Whether the services here understand a header block that its sender declared mandatory (SOAP 1.2 part 1, section
+   * 5.2.3); a message with one that is not understood is refused with a fault. None is when left out.
+   */
+  readonly understands?: ((block: QName) => boolean) | undefined;
   /** How to wait for the network; `event` when left out. */
   readonly poll?: PollMode | undefined;
   /** Buffers up to this many bytes travel inside the control frame instead of by reference; 4096 when left out. */
@@ -59,6 +65,7 @@ export function completeOptions(options: NetworkManagerOptions): CompleteOptions
     credentials: options.credentials ?? new Uint8Array(0),
     authenticate: options.authenticate ?? authenticateByLocation,
     authorize: options.authorize ?? (() => true),
+    understands: options.understands ?? (() => false),
     serializers: options.serializers ?? [new XmlSerializer()],
     poll: options.poll ?? 'event',
     inlineBytesMax: number(options, 'inlineBytesMax', 4096, 0, messageBytesMax / 2),
