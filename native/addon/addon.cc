@@ -1,5 +1,5 @@
-// The module: the Engine class, the list of error codes that TypeScript mirrors, and the checksum for whoever wants to
-// verify bytes himself.
+// The module: the Engine class, the list of error codes that TypeScript mirrors, and the checksum for whoever
+// wants to verify bytes himself.
 #include <napi.h>
 
 #include "native/addon/engine_object.h"

@@ -1,3 +1,4 @@
+// The conversions of conversions.h: field by field, so that a reader finds every name that JavaScript sees.
 #include "native/addon/conversions.h"
 
 #include <algorithm>

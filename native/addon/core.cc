@@ -1,3 +1,4 @@
+// The life of one engine beside its JavaScript object, and the one list of transports.
 #include "native/addon/core.h"
 
 #include "native/base/check.h"
@@ -40,7 +41,9 @@ Core::~Core() {
   if (hook_ != nullptr) napi_remove_async_cleanup_hook(hook_);
 }
 
-void Core::OnEnvironmentEnds(napi_async_cleanup_hook_handle, void* core) { static_cast<Core*>(core)->Shutdown(); }
+void Core::OnEnvironmentEnds(napi_async_cleanup_hook_handle, void* core) {
+  static_cast<Core*>(core)->Shutdown();
+}
 
 void Core::Shutdown() {
   if (down_) return;

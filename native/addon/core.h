@@ -1,6 +1,6 @@
-// One engine with its loop driver and event ring, as one thing that outlives its JavaScript object until libuv has
-// closed its handles. Ends by Shutdown(): asked for by the user, by the garbage collector, or by the environment's end
-// (worker.terminate()), whichever comes first.
+// One engine with its loop driver and event ring, as one thing that outlives its JavaScript object until
+// libuv has closed its handles. Ends by Shutdown(): asked for by the user, by the garbage collector, or by
+// the environment's end (worker.terminate()), whichever comes first.
 #pragma once
 
 #include <napi.h>
@@ -19,7 +19,8 @@ namespace splitplane::addon {
 // The transports that are compiled in, in order of preference. The one place that names them.
 std::span<const TransportEntry> AllTransports();
 
-// Memory that JavaScript made and shares with us for the engine's life (lib/dataplane/shared-memory.ts has the layout).
+// Memory that JavaScript made and shares with us for the engine's life (lib/dataplane/shared-memory.ts has
+// the layout).
 struct SharedMemory {
   std::span<double> events;
   Bytes receive_arena;  // messages that arrive

@@ -1,3 +1,4 @@
+// The cold methods of the Engine class: arguments in, calls on the core, values or errors out.
 #include "native/addon/engine_object.h"
 
 #include <fcntl.h>
@@ -13,8 +14,8 @@ std::span<uint8_t> BytesOf(const Napi::Value& value) {
   return {static_cast<uint8_t*>(buffer.Data()), buffer.ByteLength()};
 }
 
-// Keeps an ArrayBuffer that the user brought alive while the core holds its memory, and tells whether it still is
-// where it was: user code may detach it at any time.
+// Keeps an ArrayBuffer that the user brought alive while the core holds its memory, and tells whether it
+// still is where it was: user code may detach it at any time.
 class UserMemory {
  public:
   UserMemory(Napi::Env env, Napi::Object buffer) : env_(env), reference_(Napi::Persistent(buffer)) {}
@@ -23,8 +24,9 @@ class UserMemory {
     bool detached = false;
     // A SharedArrayBuffer cannot be detached; asking about one is an error that means no.
     if (napi_is_detached_arraybuffer(env_, reference_.Value(), &detached) != napi_ok || !detached) return {};
-    return Status::Error(Code::kRegionDetached, "transfer",
-                         "the ArrayBuffer was transferred or detached while a transfer needed it; keep it until release()");
+    return Status::Error(
+        Code::kRegionDetached, "transfer",
+        "the ArrayBuffer was transferred or detached while a transfer needed it; keep it until release()");
   }
 
  private:
@@ -106,7 +108,8 @@ Engine* EngineObject::Open(const Napi::CallbackInfo& info) {
   return nullptr;
 }
 
-// regionBuffer(region): the one ArrayBuffer over a slab. lib/dataplane asks again only when user code detached it.
+// regionBuffer(region): the one ArrayBuffer over a slab. lib/dataplane asks again only when user code
+// detached it.
 Napi::Value EngineObject::RegionBuffer(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
@@ -123,8 +126,9 @@ Napi::Value EngineObject::RegionBuffer(const Napi::CallbackInfo& info) {
       [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<void>*>(hint); }, keep, &buffer);
   if (status != napi_ok) {
     delete keep;
-    Throw(info.Env(), Status::Error(Code::kUnsupported, "memory",
-                                    "this runtime refuses ArrayBuffers over native memory (Electron does); use Node.js"));
+    Throw(info.Env(),
+          Status::Error(Code::kUnsupported, "memory",
+                        "this runtime refuses ArrayBuffers over native memory (Electron does); use Node.js"));
     return {};
   }
   return {info.Env(), buffer};
@@ -141,8 +145,8 @@ Napi::Value EngineObject::RegisterUser(const Napi::CallbackInfo& info) {
   size_t length = 0;
   napi_get_typedarray_info(info.Env(), view, nullptr, &length, &data, &buffer, nullptr);
   auto memory = std::make_shared<UserMemory>(info.Env(), Napi::Object(info.Env(), buffer));
-  auto registered = engine->pool().RegisterUser(static_cast<uint8_t*>(data), length,
-                                                [memory] { return memory->Check(); }, [memory] {});
+  auto registered = engine->pool().RegisterUser(
+      static_cast<uint8_t*>(data), length, [memory] { return memory->Check(); }, [memory] {});
   if (!registered.ok()) {
     Throw(info.Env(), registered.status());
     return {};
@@ -159,8 +163,9 @@ Napi::Value EngineObject::RegisterFile(const Napi::CallbackInfo& info) {
     Throw(info.Env(), Status::Errno("dup", errno));
     return {};
   }
-  auto registered = engine->pool().RegisterFile(std::move(file), uint64_t(info[1].As<Napi::Number>().DoubleValue()),
-                                                uint64_t(info[2].As<Napi::Number>().DoubleValue()));
+  auto registered =
+      engine->pool().RegisterFile(std::move(file), uint64_t(info[1].As<Napi::Number>().DoubleValue()),
+                                  uint64_t(info[2].As<Napi::Number>().DoubleValue()));
   if (!registered.ok()) {
     Throw(info.Env(), registered.status());
     return {};
@@ -171,8 +176,9 @@ Napi::Value EngineObject::RegisterFile(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::Listen(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
-  auto listener = engine->Listen(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
-                                 ListenOptions{info[2].As<Napi::Number>().Uint32Value()});
+  auto listener =
+      engine->Listen(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
+                     ListenOptions{info[2].As<Napi::Number>().Uint32Value()});
   if (!listener.ok()) {
     Throw(info.Env(), listener.status());
     return {};
@@ -197,8 +203,9 @@ Napi::Value EngineObject::Connect(const Napi::CallbackInfo& info) {
   NodeId expected{};
   auto node = info[3].As<Napi::Uint8Array>();
   std::copy_n(node.Data(), std::min(node.ByteLength(), expected.size()), expected.data());
-  auto session = engine->Connect(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
-                                 info[2].As<Napi::Number>().Uint32Value(), expected);
+  auto session =
+      engine->Connect(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
+                      info[2].As<Napi::Number>().Uint32Value(), expected);
   if (!session.ok()) {
     Throw(info.Env(), session.status());
     return {};
@@ -209,7 +216,8 @@ Napi::Value EngineObject::Connect(const Napi::CallbackInfo& info) {
 void EngineObject::Accept(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return;
-  Status status = engine->Accept(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::String>().Utf8Value());
+  Status status =
+      engine->Accept(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::String>().Utf8Value());
   if (!status.ok()) Throw(info.Env(), status);
 }
 
@@ -284,7 +292,8 @@ Napi::Value EngineObject::Stats(const Napi::CallbackInfo& info) {
   stats.Set("tags", ToObject(env, engine->tags().stats()));
   Napi::Object transports = Napi::Object::New(env);
   for (const TransportEntry& entry : AllTransports()) {
-    if (Transport* transport = engine->transport(entry.name)) transports.Set(entry.name, ToObject(env, transport->stats()));
+    if (Transport* transport = engine->transport(entry.name))
+      transports.Set(entry.name, ToObject(env, transport->stats()));
   }
   stats.Set("transports", transports);
   return stats;

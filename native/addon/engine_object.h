@@ -1,6 +1,6 @@
-// The JavaScript class `Engine`: lib/dataplane's way into the core, and nobody else's. Cold methods check and convert
-// their arguments here; hot ones are in hot_calls.cc and take numbers only. What lib/dataplane passes is trusted to
-// have the right types, never to be in bounds.
+// The JavaScript class `Engine`: lib/dataplane's way into the core, and nobody else's. Cold methods check and
+// convert their arguments here; hot ones are in hot_calls.cc and take numbers only. What lib/dataplane passes
+// is trusted to have the right types, never to be in bounds.
 #pragma once
 
 #include <napi.h>

@@ -1,3 +1,4 @@
+// Writes the engine's events into the memory that lib/dataplane/events.ts reads; event_ring.h has the layout.
 #include "native/addon/event_ring.h"
 
 #include <algorithm>

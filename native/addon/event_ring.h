@@ -1,7 +1,7 @@
-// How the engine's events reach JavaScript: in batches, as fixed-size descriptors in memory that both sides see, with
-// the bytes of messages beside them in an arena. One call into JavaScript per batch; the batch and the arena are free
-// again when that call returns. Events that carry sentences or addresses are rare and wait in a list for
-// TakeDetail. lib/dataplane/events.ts reads what is written here.
+// How the engine's events reach JavaScript: in batches, as fixed-size descriptors in memory that both sides
+// see, with the bytes of messages beside them in an arena. One call into JavaScript per batch; the batch and
+// the arena are free again when that call returns. Events that carry sentences or addresses are rare and wait
+// in a list for TakeDetail. lib/dataplane/events.ts reads what is written here.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@ namespace splitplane::addon {
 
 // A descriptor is kEventWords doubles: kind, then the fields named here in order.
 enum class EventKind : uint8_t {
-  kHello = 1,            // session, detail
-  kOpen = 2,             // session
-  kMessage = 3,          // session, id, envelope offset, envelope length, attachment table offset, count, deadline ms
+  kHello = 1,    // session, detail
+  kOpen = 2,     // session
+  kMessage = 3,  // session, id, envelope offset, envelope length, attachment table offset, count, deadline ms
   kMessageCanceled = 4,  // session, id
   kDelivered = 5,        // session, up to id
   kWritable = 6,         // session
@@ -39,8 +39,8 @@ class EventRing final : public EngineEvents {
 
   using Detail = std::variant<PeerHello, Status>;
 
-  // `descriptors` is kEventWords * kEventsMax doubles; `arena` holds the largest message and its attachment table.
-  // `deliver(count)` calls JavaScript with the first `count` descriptors.
+  // `descriptors` is kEventWords * kEventsMax doubles; `arena` holds the largest message and its attachment
+  // table. `deliver(count)` calls JavaScript with the first `count` descriptors.
   EventRing(std::span<double> descriptors, Bytes arena, std::function<void(size_t)> deliver);
 
   // Hands over what has gathered. May be called inside a Poll, when the ring or the arena is full.

@@ -1,9 +1,10 @@
-// The calls of EngineObject that run once per message, buffer or transfer: raw Node-API, numbers as arguments, tags and
-// slices through the shared call block, nothing allocated for JavaScript but the number that comes back.
+// The calls of EngineObject that run once per message, buffer or transfer: raw Node-API, numbers as
+// arguments, tags and slices through the shared call block, nothing allocated for JavaScript but the number
+// that comes back.
 //
-// The call block (lib/dataplane/shared-memory.ts has the other half): a tag at byte 0, the operands of an atomic at byte
-// 32, and from byte 64 doubles: the slices [handle, offset, length]…, the attachments [inline length or -1]…, or tags
-// of 32 bytes each.
+// The call block (lib/dataplane/shared-memory.ts has the other half): a tag at byte 0, the operands of an
+// atomic at byte 32, and from byte 64 doubles: the slices [handle, offset, length]…, the attachments [inline
+// length or -1]…, or tags of 32 bytes each.
 #include <algorithm>
 #include <limits>
 
@@ -91,8 +92,8 @@ napi_value Holders(napi_env env, napi_callback_info info) {
   return call.Return(buffer != nullptr ? double(buffer->holders() - 1) : 0.0);
 }
 
-// exportTag(access, audience kind, session, uses (0: unlimited), expires in ms (-1: never), cookie, slices, principal):
-// the tag is in the call block
+// exportTag(access, audience kind, session, uses (0: unlimited), expires in ms (-1: never), cookie, slices,
+// principal): the tag is in the call block
 napi_value ExportTag(napi_env env, napi_callback_info info) {
   EngineCall<8> call(env, info);
   if (call.engine == nullptr) return nullptr;
@@ -136,8 +137,8 @@ napi_value ReleaseTags(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// send(session, envelope length, attachments, deadline ms): message id, or 0 when the queue is full. The envelope is at
-// the beginning of the send arena, the inline payloads follow it in order.
+// send(session, envelope length, attachments, deadline ms): message id, or 0 when the queue is full. The
+// envelope is at the beginning of the send arena, the inline payloads follow it in order.
 napi_value Send(napi_env env, napi_callback_info info) {
   EngineCall<4> call(env, info);
   if (call.engine == nullptr) return nullptr;
@@ -173,11 +174,13 @@ napi_value CancelMessage(napi_env env, napi_callback_info info) {
 // consume(session, messages, bytes)
 napi_value Consume(napi_env env, napi_callback_info info) {
   EngineCall<3> call(env, info);
-  if (call.engine != nullptr) call.engine->Consume(call.Unsigned(0), call.Unsigned(1), uint64_t(call.Number(2)));
+  if (call.engine != nullptr)
+    call.engine->Consume(call.Unsigned(0), call.Unsigned(1), uint64_t(call.Number(2)));
   return nullptr;
 }
 
-// read(session, offset, slices, checksum): operation. The tag is in the call block, the target's slices in its list.
+// read(session, offset, slices, checksum): operation. The tag is in the call block, the target's slices in
+// its list.
 napi_value Read(napi_env env, napi_callback_info info) {
   EngineCall<4> call(env, info);
   if (call.engine == nullptr) return nullptr;
@@ -194,9 +197,9 @@ napi_value Write(napi_env env, napi_callback_info info) {
   if (call.engine == nullptr) return nullptr;
   auto slices = call.Slices(call.Unsigned(2));
   if (!slices.ok()) return call.Return(slices.status());
-  auto operation =
-      call.engine->Write(call.Unsigned(0), call.TagArgument(), {}, uint64_t(call.Number(1)), std::move(slices).value(),
-                         {.checksum = call.Unsigned(3) != 0, .notify = call.Unsigned(4) != 0});
+  auto operation = call.engine->Write(call.Unsigned(0), call.TagArgument(), {}, uint64_t(call.Number(1)),
+                                      std::move(slices).value(),
+                                      {.checksum = call.Unsigned(3) != 0, .notify = call.Unsigned(4) != 0});
   return operation.ok() ? call.Return(double(*operation)) : call.Return(operation.status());
 }
 
@@ -223,12 +226,18 @@ napi_value CancelOperation(napi_env env, napi_callback_info info) {
 
 std::vector<Napi::ClassPropertyDescriptor<EngineObject>> HotCalls(Napi::Env) {
   constexpr std::pair<const char*, napi_callback> kCalls[] = {
-      {"allocate", Allocate},   {"release", Release},
-      {"holders", Holders},     {"exportTag", ExportTag},
-      {"revokeTag", RevokeTag}, {"releaseTags", ReleaseTags},
-      {"send", Send},           {"cancelMessage", CancelMessage},
-      {"consume", Consume},     {"read", Read},
-      {"write", Write},         {"atomic", Atomic},
+      {"allocate", Allocate},
+      {"release", Release},
+      {"holders", Holders},
+      {"exportTag", ExportTag},
+      {"revokeTag", RevokeTag},
+      {"releaseTags", ReleaseTags},
+      {"send", Send},
+      {"cancelMessage", CancelMessage},
+      {"consume", Consume},
+      {"read", Read},
+      {"write", Write},
+      {"atomic", Atomic},
       {"cancelOperation", CancelOperation},
   };
   std::vector<Napi::ClassPropertyDescriptor<EngineObject>> descriptors;

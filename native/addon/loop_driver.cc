@@ -1,3 +1,4 @@
+// When the engine is polled on a libuv loop, and when the loop may sleep.
 #include "native/addon/loop_driver.h"
 
 #include "native/base/check.h"
@@ -28,11 +29,13 @@ Status LoopDriver::Start() {
     wakes_.push_back(std::move(poll));
   }
   for (auto& poll : wakes_) {
-    int error = uv_poll_start(poll.get(), UV_READABLE,
-                              [](uv_poll_t* handle, int, int) { static_cast<LoopDriver*>(handle->data)->Round(); });
+    int error = uv_poll_start(poll.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
+      static_cast<LoopDriver*>(handle->data)->Round();
+    });
     if (error != 0) return Status::Errno("uv_poll_start", -error);
   }
-  uv_prepare_start(&prepare_, [](uv_prepare_t* handle) { static_cast<LoopDriver*>(handle->data)->BeforeSleep(); });
+  uv_prepare_start(&prepare_,
+                   [](uv_prepare_t* handle) { static_cast<LoopDriver*>(handle->data)->BeforeSleep(); });
   // The prepare and idle handles are means, not reasons to stay alive.
   uv_unref(reinterpret_cast<uv_handle_t*>(&prepare_));
   uv_unref(reinterpret_cast<uv_handle_t*>(&idle_));
@@ -57,15 +60,16 @@ bool LoopDriver::Round() {
   return true;
 }
 
-// Runs just before the loop would block. One more round sends what JavaScript posted since the last; then the engine is
-// armed, and only if it says that nothing is left may the loop sleep.
+// Runs just before the loop would block. One more round sends what JavaScript posted since the last; then the
+// engine is armed, and only if it says that nothing is left may the loop sleep.
 void LoopDriver::BeforeSleep() {
   if (stopping_) return;
   bool busy = Round();
   if (stopping_) return;
   if (!busy) {
     MonotonicNs budget = policy_.BeginWait(NowNs());
-    // Others are waiting for their turn on this loop when its own timeout is zero: then polling is not waiting.
+    // Others are waiting for their turn on this loop when its own timeout is zero: then polling is not
+    // waiting.
     if (budget > 0 && uv_backend_timeout(loop_) != 0) PollAwake(budget);
     if (stopping_) return;
   }
@@ -102,7 +106,8 @@ void LoopDriver::ArmTimer(MonotonicNs now) {
   uint64_t in_ms = due <= now ? 0 : (due - now + 999'999) / 1'000'000;
   uv_update_time(loop_);
   // The prepare callback that follows every wake-up does the work.
-  uv_timer_start(&timer_, [](uv_timer_t*) {}, in_ms, 0);
+  uv_timer_start(
+      &timer_, [](uv_timer_t*) {}, in_ms, 0);
 }
 
 void LoopDriver::ForEachHandle(const std::function<void(uv_handle_t*)>& visit) {

@@ -1,6 +1,6 @@
-// Runs an engine on a libuv loop: polls it when one of its descriptors wakes the loop, before the loop sleeps, and when
-// its next timeout is due. Owns the uv handles and their closing; decides by PollPolicy how long to wait awake. Knows
-// nothing of JavaScript: what to do after a round of work is the user's function.
+// Runs an engine on a libuv loop: polls it when one of its descriptors wakes the loop, before the loop
+// sleeps, and when its next timeout is due. Owns the uv handles and their closing; decides by PollPolicy how
+// long to wait awake. Knows nothing of JavaScript: what to do after a round of work is the user's function.
 #pragma once
 
 #include <uv.h>
@@ -31,7 +31,8 @@ class LoopDriver {
   void SetReferenced(bool referenced);
 
  private:
-  // Bulk bytes per round: about 0.2 ms of copying in the kernel, so that timers and other descriptors get their turn.
+  // Bulk bytes per round: about 0.2 ms of copying in the kernel, so that timers and other descriptors get
+  // their turn.
   static constexpr uint64_t kBytesPerRound = 1 << 20;
 
   bool Round();  // one Poll; true if it did anything

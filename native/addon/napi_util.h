@@ -1,5 +1,5 @@
-// Small idioms between Node-API and the core: Status to a JavaScript error, arguments of hot calls, properties of
-// options objects. Everything here runs on the JavaScript thread.
+// Small idioms between Node-API and the core: Status to a JavaScript error, arguments of hot calls,
+// properties of options objects. Everything here runs on the JavaScript thread.
 #pragma once
 
 #include <napi.h>
@@ -12,7 +12,8 @@
 
 namespace splitplane::addon {
 
-// An Error with `code`, and `errno`/`syscall` where the operating system said why. The message is the sentence.
+// An Error with `code`, and `errno`/`syscall` where the operating system said why. The message is the
+// sentence.
 inline Napi::Error MakeError(Napi::Env env, const Status& status) {
   std::string code(CodeName(status.code()));
   Napi::Error error = Napi::Error::New(env, status.ToString());
@@ -24,10 +25,12 @@ inline Napi::Error MakeError(Napi::Env env, const Status& status) {
   return error;
 }
 
-inline void Throw(Napi::Env env, const Status& status) { MakeError(env, status).ThrowAsJavaScriptException(); }
+inline void Throw(Napi::Env env, const Status& status) {
+  MakeError(env, status).ThrowAsJavaScriptException();
+}
 
-// Arguments of a hot call: numbers only, read without the C++ wrapper. Numbers are trusted to be numbers because
-// lib/dataplane, and nobody else, makes these calls.
+// Arguments of a hot call: numbers only, read without the C++ wrapper. Numbers are trusted to be numbers
+// because lib/dataplane, and nobody else, makes these calls.
 template <size_t N>
 class HotCall {
  public:

@@ -1,7 +1,8 @@
-// Whether, and for how long, to poll before the event loop sleeps. Waking a sleeping thread costs tens of microseconds,
-// so waiting awake is faster when the answer is near; but when the peer needs this very processor, polling only keeps
-// it away. So `adaptive` measures both: how long the next event took when it polled and when it slept, and does what
-// was shorter, trying the other now and then. Knows nothing of loops or sockets; time is handed in.
+// Whether, and for how long, to poll before the event loop sleeps. Waking a sleeping thread costs tens of
+// microseconds, so waiting awake is faster when the answer is near; but when the peer needs this very
+// processor, polling only keeps it away. So `adaptive` measures both: how long the next event took when it
+// polled and when it slept, and does what was shorter, trying the other now and then. Knows nothing of loops
+// or sockets; time is handed in.
 #pragma once
 
 #include <algorithm>

@@ -1,11 +1,12 @@
-// The face of the native core: one engine per Node environment owns the memory pool, the tag table, the transports and
-// the sessions with peers, and is what the addon drives. A session outlives the connections that carry it: when one
-// breaks it is resumed over the next, messages that were not acknowledged are sent again, and transfers are driven
-// again. Single-threaded, nothing blocks, time is handed in; knows neither JavaScript nor libuv.
+// The face of the native core: one engine per Node environment owns the memory pool, the tag table, the
+// transports and the sessions with peers, and is what the addon drives. A session outlives the connections
+// that carry it: when one breaks it is resumed over the next, messages that were not acknowledged are sent
+// again, and transfers are driven again. Single-threaded, nothing blocks, time is handed in; knows neither
+// JavaScript nor libuv.
 //
 // Life of a session:
-//   dialing --connected--> greeting --hello judged by the user--> open --link lost--> interrupted --resumed--> open
-//   any --Close: drained / Destroy / failure--> closed (OnClosed, exactly once, last).
+//   dialing --connected--> greeting --hello judged by the user--> open --link lost--> interrupted
+//   --resumed--> open any --Close: drained / Destroy / failure--> closed (OnClosed, exactly once, last).
 #pragma once
 
 #include <array>
@@ -26,10 +27,10 @@
 
 namespace splitplane {
 
-using SessionId = uint32_t;   // never used twice in an engine; 0 is none
+using SessionId = uint32_t;  // never used twice in an engine; 0 is none
 using ListenerId = uint32_t;
-using MessageId = uint64_t;   // per session, increasing; 0 is none
-using OperationId = uint64_t; // per engine, increasing; 0 is none
+using MessageId = uint64_t;    // per session, increasing; 0 is none
+using OperationId = uint64_t;  // per engine, increasing; 0 is none
 using NodeId = std::array<uint8_t, 16>;
 
 struct EngineOptions {
@@ -40,17 +41,18 @@ struct EngineOptions {
   PoolOptions pool;
   size_t tags_max = 1'000'000;
   uint32_t sessions_max = 10'000;
-  uint32_t message_bytes_max = 1 << 20;         // envelope and inline payload, ours and the peers'
-  uint32_t window_messages = 1024;              // credits: what a peer may have sent that was not consumed here
+  uint32_t message_bytes_max = 1 << 20;  // envelope and inline payload, ours and the peers'
+  uint32_t window_messages = 1024;       // credits: what a peer may have sent that was not consumed here
   uint32_t window_bytes = 8 << 20;
-  uint32_t queue_messages_max = 4096;           // waiting for credits, per session; then Send says kNoResource
+  uint32_t queue_messages_max = 4096;  // waiting for credits, per session; then Send says kNoResource
   uint32_t queue_bytes_max = 16 << 20;
-  uint32_t operations_queued_max = 65'536;      // reads, writes and atomics not finished, per session
-  uint32_t keepalive_ms = 5'000;                // a ping after this much silence
-  uint32_t peer_timeout_ms = 15'000;            // silence after which the link counts as lost
-  uint32_t connect_timeout_ms = 10'000;         // dialing and greeting, each attempt
-  uint32_t resume_ms = 30'000;                  // how long an interrupted session waits for its peer; 0: not at all
-  uint32_t reconnect_min_ms = 50, reconnect_max_ms = 2'000;  // back-off between attempts, doubled and jittered
+  uint32_t operations_queued_max = 65'536;  // reads, writes and atomics not finished, per session
+  uint32_t keepalive_ms = 5'000;            // a ping after this much silence
+  uint32_t peer_timeout_ms = 15'000;        // silence after which the link counts as lost
+  uint32_t connect_timeout_ms = 10'000;     // dialing and greeting, each attempt
+  uint32_t resume_ms = 30'000;  // how long an interrupted session waits for its peer; 0: not at all
+  uint32_t reconnect_min_ms = 50,
+           reconnect_max_ms = 2'000;  // back-off between attempts, doubled and jittered
 };
 
 inline constexpr size_t kIdentityBytesMax = 255;
@@ -72,11 +74,12 @@ struct PeerHello {
   EndpointInfo endpoint;
 };
 
-// What goes beside the envelope for one reference in it, in the order of the references (docs/WIRE_PROTOCOL.md).
+// What goes beside the envelope for one reference in it, in the order of the references
+// (docs/WIRE_PROTOCOL.md).
 struct OutgoingAttachment {
   bool is_inline = false;
   ConstBytes inline_payload;
-  const Tag* tag = nullptr;   // by reference: the tag to make a grant for where the transport needs one
+  const Tag* tag = nullptr;  // by reference: the tag to make a grant for where the transport needs one
 };
 
 struct OutgoingMessage {
@@ -98,8 +101,8 @@ struct IncomingMessage {
   uint32_t deadline_ms = 0;
 };
 
-// What the engine tells, from inside Poll() only. The user may call anything of the engine from here except its
-// destructor and Poll.
+// What the engine tells, from inside Poll() only. The user may call anything of the engine from here except
+// its destructor and Poll.
 class EngineEvents {
  public:
   virtual ~EngineEvents() = default;
@@ -121,8 +124,9 @@ class EngineEvents {
   virtual void OnTagEnded(uint64_t cookie, Code why) = 0;
   virtual void OnInterrupted(SessionId session, const Status& why) = 0;
   virtual void OnResumed(SessionId session) = 0;
-  // Every message not delivered and every operation not finished ended before this (operations with OnOperation;
-  // messages: all ids above the last OnDelivered were not acknowledged, whether they arrived is not known).
+  // Every message not delivered and every operation not finished ended before this (operations with
+  // OnOperation; messages: all ids above the last OnDelivered were not acknowledged, whether they arrived is
+  // not known).
   virtual void OnClosed(SessionId session, const Status& why) = 0;
 };
 
@@ -133,9 +137,9 @@ struct SessionInfo {
   std::string peer_identity;
   std::string principal;
   std::string encoding;
-  uint32_t resumed = 0;             // times
+  uint32_t resumed = 0;                                                      // times
   uint64_t messages_sent = 0, messages_received = 0, messages_repeated = 0;  // repeated: came again, dropped
-  uint32_t messages_queued = 0;     // waiting for credits
+  uint32_t messages_queued = 0;                                              // waiting for credits
   uint32_t messages_unacknowledged = 0;
   uint32_t operations_outstanding = 0;
 };
@@ -149,39 +153,43 @@ struct TransportEntry {
 class Engine {
  public:
   // Makes every transport in the list; one that cannot be used is remembered with its reason.
-  static Result<std::unique_ptr<Engine>> Make(EngineOptions options, std::span<const TransportEntry> transports,
+  static Result<std::unique_ptr<Engine>> Make(EngineOptions options,
+                                              std::span<const TransportEntry> transports,
                                               EngineEvents& events);
   virtual ~Engine() = default;  // destroys sessions without events
 
   virtual MemoryPool& pool() = 0;
   virtual TagTable& tags() = 0;
-  virtual Transport* transport(std::string_view name) = 0;            // null: not available
-  virtual Status transport_status(std::string_view name) const = 0;   // ok, or why not
+  virtual Transport* transport(std::string_view name) = 0;           // null: not available
+  virtual Status transport_status(std::string_view name) const = 0;  // ok, or why not
 
-  virtual Result<ListenerId> Listen(std::string_view transport, const std::string& address, ListenOptions options) = 0;
+  virtual Result<ListenerId> Listen(std::string_view transport, const std::string& address,
+                                    ListenOptions options) = 0;
   virtual std::string ListenerAddress(ListenerId listener) const = 0;
   virtual void CloseListener(ListenerId listener) = 0;
 
-  // Starts dialing; OnHello and OnOpen follow, or OnClosed. The first attempt is not repeated; `expected_peer` other
-  // than zero refuses anyone else (kIdentityMismatch).
-  virtual Result<SessionId> Connect(std::string_view transport, const std::string& address, uint32_t data_channels,
-                                    const NodeId& expected_peer) = 0;
+  // Starts dialing; OnHello and OnOpen follow, or OnClosed. The first attempt is not repeated;
+  // `expected_peer` other than zero refuses anyone else (kIdentityMismatch).
+  virtual Result<SessionId> Connect(std::string_view transport, const std::string& address,
+                                    uint32_t data_channels, const NodeId& expected_peer) = 0;
   virtual Status Accept(SessionId session, std::string principal) = 0;
   virtual Status Reject(SessionId session, Code code, std::string_view sentence) = 0;
 
   // Queues a message: sent at the next Poll when there are credits. kNoResource: the queue is full, wait for
   // OnWritable. Bytes are copied. kLimitExceeded: larger than the smaller of both sides' message_bytes_max.
   virtual Result<MessageId> Send(SessionId session, const OutgoingMessage& message) = 0;
-  // True: it was still queued and is gone. False: the peer is told (OnMessageCanceled there) if it is not too late.
+  // True: it was still queued and is gone. False: the peer is told (OnMessageCanceled there) if it is not too
+  // late.
   virtual bool CancelMessage(SessionId session, MessageId message) = 0;
-  // The user is done with `count` messages of together `bytes` (envelope and inline payload): gives credits back.
+  // The user is done with `count` messages of together `bytes` (envelope and inline payload): gives credits
+  // back.
   virtual void Consume(SessionId session, uint32_t count, uint64_t bytes) = 0;
   // We do not need these tags of the peer any more; it may reuse the memory.
   virtual void ReleaseTags(SessionId session, std::span<const Tag> tags) = 0;
 
-  // One-sided operations on memory behind a peer's tag. `grant` is what came beside the tag, or empty. End with
-  // OnOperation exactly once. An interruption drives reads and writes again; atomics end with kConnectionLost, because
-  // nobody knows whether they were applied.
+  // One-sided operations on memory behind a peer's tag. `grant` is what came beside the tag, or empty. End
+  // with OnOperation exactly once. An interruption drives reads and writes again; atomics end with
+  // kConnectionLost, because nobody knows whether they were applied.
   virtual Result<OperationId> Read(SessionId session, const Tag& tag, ConstBytes grant, uint64_t offset,
                                    std::vector<Slice> into, TransferOptions options) = 0;
   virtual Result<OperationId> Write(SessionId session, const Tag& tag, ConstBytes grant, uint64_t offset,
@@ -198,11 +206,11 @@ class Engine {
   // False: no such session.
   virtual bool Info(SessionId session, SessionInfo& out) const = 0;
 
-  // One bounded round of work (about `bytes_budget` bytes of bulk data): receive, tell, send, timers. True if anything
-  // happened.
+  // One bounded round of work (about `bytes_budget` bytes of bulk data): receive, tell, send, timers. True if
+  // anything happened.
   virtual bool Poll(MonotonicNs now, uint64_t bytes_budget) = 0;
-  // Before sleeping: false means Poll again. After true, each descriptor of wake_fds() becomes readable when there is
-  // work, and next_timeout() says when to call Poll at the latest.
+  // Before sleeping: false means Poll again. After true, each descriptor of wake_fds() becomes readable when
+  // there is work, and next_timeout() says when to call Poll at the latest.
   virtual bool Arm() = 0;
   virtual std::vector<int> wake_fds() const = 0;
   virtual MonotonicNs next_timeout() const = 0;

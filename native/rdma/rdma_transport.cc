@@ -1,3 +1,4 @@
+// The answer of a version without RDMA.
 #include "native/rdma/rdma_transport.h"
 
 namespace splitplane {

@@ -1,5 +1,5 @@
-// Where RDMA by verbs joins (libibverbs, librdmacm). This version has no such transport: making it says so, and `info`
-// and error messages repeat it, so that nobody takes TCP for RDMA.
+// Where RDMA by verbs joins (libibverbs, librdmacm). This version has no such transport: making it says so,
+// and `info` and error messages repeat it, so that nobody takes TCP for RDMA.
 #pragma once
 
 #include <memory>

@@ -1,12 +1,14 @@
-// The contract every transport meets, written for verbs first: an Endpoint is a queue pair with a peer, work requests
-// are posted to it, each ends in exactly one completion, and the peer's memory is read and written with a key (here: a
-// grant) without the peer's JavaScript. TCP, shared memory and RDMA implement it; the protocol uses nothing else of
-// them. All of it runs on the engine's thread, nothing blocks, and nothing calls back outside Poll().
+// The contract every transport meets, written for verbs first: an Endpoint is a queue pair with a peer, work
+// requests are posted to it, each ends in exactly one completion, and the peer's memory is read and written
+// with a key (here: a grant) without the peer's JavaScript. TCP, shared memory and RDMA implement it; the
+// protocol uses nothing else of them. All of it runs on the engine's thread, nothing blocks, and nothing
+// calls back outside Poll().
 //
 // Life of an Endpoint:
 //   connecting --OnConnected--> open --Close()/failure--> closed
-//   accepted endpoints are handed over open. OnClosed comes exactly once, last, for every endpoint, and before it one
-//   OnCompletion for every work request still outstanding. Destroying an endpoint closes it without callbacks.
+//   accepted endpoints are handed over open. OnClosed comes exactly once, last, for every endpoint, and
+//   before it one OnCompletion for every work request still outstanding. Destroying an endpoint closes it
+//   without callbacks.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +39,8 @@ struct Capabilities {
   bool explicit_grants = false;
   // Computes and verifies TransferOptions::checksum itself. Without it the protocol does, over the memory.
   bool checksums_transfers = false;
-  uint32_t send_bytes_max = 0;   // longest frame that PostSend takes
-  uint32_t operations_max = 0;   // reads, writes and atomics outstanding per endpoint
+  uint32_t send_bytes_max = 0;  // longest frame that PostSend takes
+  uint32_t operations_max = 0;  // reads, writes and atomics outstanding per endpoint
 };
 
 // Where a peer's memory is: the grant (or tag) that reaches it and the range within what it stands for.
@@ -70,8 +72,8 @@ struct Completion {
 
 // Counters since the transport began, all endpoints together.
 struct TransportStats {
-  uint64_t bytes_sent = 0, bytes_received = 0;    // payload of reads and writes
-  uint64_t bytes_copied = 0;                      // of those, copied in user space by this process
+  uint64_t bytes_sent = 0, bytes_received = 0;  // payload of reads and writes
+  uint64_t bytes_copied = 0;                    // of those, copied in user space by this process
   uint64_t frames_sent = 0, frames_received = 0;
   uint64_t operations_served = 0, operations_refused = 0;
 };
@@ -94,18 +96,18 @@ class TransportEvents {
 };
 
 struct EndpointInfo {
-  std::string local_address;   // "127.0.0.1:4711", "[::1]:4711", "unix:/run/x" — for people and policy
+  std::string local_address;  // "127.0.0.1:4711", "[::1]:4711", "unix:/run/x" — for people and policy
   std::string remote_address;
-  bool local_only = false;     // loopback or unix socket: the peer is on this host
-  int64_t peer_uid = -1;       // of a unix socket's peer (SO_PEERCRED), else -1
+  bool local_only = false;  // loopback or unix socket: the peer is on this host
+  int64_t peer_uid = -1;    // of a unix socket's peer (SO_PEERCRED), else -1
 };
 
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
 
-  // Sends one frame made of `pieces`, in order after all frames posted before. The bytes are copied or gone when this
-  // returns ok. kNoResource: nothing was taken, wait for OnWritable.
+  // Sends one frame made of `pieces`, in order after all frames posted before. The bytes are copied or gone
+  // when this returns ok. kNoResource: nothing was taken, wait for OnWritable.
   virtual Status PostSend(std::span<const ConstBytes> pieces) = 0;
 
   // Reads `remote` into `local` (same total length, 1 or more). The slices are held until the completion.
@@ -115,17 +117,18 @@ class Endpoint {
   virtual Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote,
                            TransferOptions options) = 0;
   virtual Status PostAtomic(uint64_t operation, const RemoteSlice& remote, AtomicRequest request) = 0;
-  // Asks that an operation end early. It still completes exactly once, with kAborted or as it would have; after that no
-  // byte is placed. Unknown operations are ignored.
+  // Asks that an operation end early. It still completes exactly once, with kAborted or as it would have;
+  // after that no byte is placed. Unknown operations are ignored.
   virtual void Cancel(uint64_t operation) = 0;
 
-  // Prepares exported memory for this peer and gives the grant to put beside the tag (empty without explicit_grants);
-  // Revoke undoes it before the memory is reused.
-  virtual Result<std::vector<uint8_t>> Expose(const Tag& tag, Access access, std::span<const Slice> slices) = 0;
+  // Prepares exported memory for this peer and gives the grant to put beside the tag (empty without
+  // explicit_grants); Revoke undoes it before the memory is reused.
+  virtual Result<std::vector<uint8_t>> Expose(const Tag& tag, Access access,
+                                              std::span<const Slice> slices) = 0;
   virtual void Revoke(const Tag& tag) = 0;
 
-  // The peer is authenticated as `who`: from now on its remote operations are checked against the tag table. Before
-  // this every one of them is refused and ends the endpoint.
+  // The peer is authenticated as `who`: from now on its remote operations are checked against the tag table.
+  // Before this every one of them is refused and ends the endpoint.
   virtual void Bind(Requester who) = 0;
 
   // ok: flush what was posted, then end in good order. Else end at once; the peer sees a broken connection.
@@ -149,7 +152,8 @@ struct ListenOptions {
 };
 
 struct ConnectOptions {
-  uint32_t data_channels = 1;  // parallel paths for bulk data where a transport has such (TCP: sockets), 1..16
+  uint32_t data_channels =
+      1;  // parallel paths for bulk data where a transport has such (TCP: sockets), 1..16
   MonotonicNs deadline = kNever;
 };
 
@@ -169,8 +173,8 @@ class Transport {
   virtual const Capabilities& capabilities() const = 0;
   virtual const TransportStats& stats() const = 0;
 
-  // `address`: "HOST:PORT", "[V6]:PORT" (port 0 picks one) or "unix:/PATH". Name resolution is the caller's: HOST is a
-  // literal address.
+  // `address`: "HOST:PORT", "[V6]:PORT" (port 0 picks one) or "unix:/PATH". Name resolution is the caller's:
+  // HOST is a literal address.
   virtual Result<std::unique_ptr<Listener>> Listen(const std::string& address, ListenOptions options) = 0;
   virtual Result<std::unique_ptr<Endpoint>> Connect(const std::string& address, ConnectOptions options) = 0;
 
@@ -178,11 +182,12 @@ class Transport {
   virtual Status AddRegion(Region& region) = 0;
   virtual void RemoveRegion(Region& region) = 0;
 
-  // Makes progress both ways and tells `events`; moves about `bytes_budget` bytes of bulk data at most, so that the
-  // event loop stays responsive. True if anything happened.
+  // Makes progress both ways and tells `events`; moves about `bytes_budget` bytes of bulk data at most, so
+  // that the event loop stays responsive. True if anything happened.
   virtual bool Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes_budget) = 0;
-  // Prepares for sleep: from now on event_fd() becomes readable when there is something to poll. False if there is
-  // something already (then Poll again instead of sleeping): a wake-up cannot be lost between Poll and Arm.
+  // Prepares for sleep: from now on event_fd() becomes readable when there is something to poll. False if
+  // there is something already (then Poll again instead of sleeping): a wake-up cannot be lost between Poll
+  // and Arm.
   virtual bool Arm() = 0;
   virtual int event_fd() const = 0;
   // When Poll wants to be called even though nothing arrives (its own timeouts); kNever if not.
