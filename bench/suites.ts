@@ -8,6 +8,7 @@ import { iperf3Subject } from './peers/iperf3.js';
 import { nodeNetSubject } from './peers/node-net.js';
 import { ucxSubject } from './peers/ucx.js';
 import { zeromqSubject } from './peers/zeromq.js';
+import { splitplaneSubject } from './subjects/splitplane.js';
 
 export interface Suite {
   readonly name: string;
@@ -19,6 +20,14 @@ export const SUITES: readonly Suite[] = [
   {
     name: 'tcp',
     transport: 'tcp',
-    subjects: [cSubject, iperf3Subject, ucxSubject, nodeNetSubject, zeromqSubject, grpcSubject],
+    subjects: [
+      splitplaneSubject,
+      cSubject,
+      iperf3Subject,
+      ucxSubject,
+      nodeNetSubject,
+      zeromqSubject,
+      grpcSubject,
+    ],
   },
 ];
