@@ -1,0 +1,178 @@
+// A channel's socket, and the first look at what arrives.
+#include "native/tcp/channel.h"
+
+#include <algorithm>
+
+#include "native/tcp/connection.h"
+
+namespace splitplane::tcp {
+namespace {
+
+// Transfers up to this may be copied through the scratch: cheaper than a system call of their own.
+constexpr uint64_t kSmallBytes = 4096;
+constexpr size_t kSmallAhead = 16 * 1024;
+// What a peer sends when it begins a write: the announcement and the head of the first part, and not a byte
+// more.
+constexpr size_t kWriteHeads = 2 * kHeadBytes + kTagExtensionBytes;
+
+Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
+
+}  // namespace
+
+Channel::Channel(Reactor& reactor, Connection& connection, uint8_t index)
+    : reactor_(reactor),
+      connection_(connection),
+      index_(index),
+      sender_(reactor.stats),
+      receiver_(*this, reactor.buffers, reactor.stats) {}
+
+Channel::~Channel() {
+  if (posted_) std::erase(reactor_.posted, this);
+  if (in_interest_) std::erase(reactor_.interest, this);
+}
+
+Status Channel::Open(Fd socket, State state) {
+  socket_ = std::move(socket);
+  state_ = state;
+  watches_out_ = state == State::kConnecting;
+  return reactor_.Watch(EPOLL_CTL_ADD, socket_.get(), *this, watches_out_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+void Channel::Close() {
+  state_ = State::kClosed;
+  socket_.Reset();
+}
+
+void Channel::Post() {
+  if (posted_) return;
+  posted_ = true;
+  reactor_.posted.push_back(this);
+}
+
+void Channel::Flush() {
+  if (state_ != State::kOpen && state_ != State::kJoining) return;
+  const int64_t before = reactor_.budget;
+  Result<Sender::Progress> progress = sender_.Flush(socket_.get(), reactor_.now, reactor_.budget);
+  if (reactor_.budget != before) reactor_.progressed = true;
+  if (!progress.ok()) return connection_.Break(progress.status());
+  blocked_ = *progress == Sender::Progress::kBlocked;
+  if (*progress == Sender::Progress::kOverBudget) Post();
+  if (blocked_ != watches_out_ && !in_interest_) {
+    in_interest_ = true;
+    reactor_.interest.push_back(this);
+  }
+  connection_.OnFlushed();
+}
+
+void Channel::SyncInterest() {
+  in_interest_ = false;
+  if (state_ == State::kClosed || state_ == State::kConnecting || blocked_ == watches_out_) return;
+  Status watched =
+      reactor_.Watch(EPOLL_CTL_MOD, socket_.get(), *this, blocked_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  if (!watched.ok()) return connection_.Break(std::move(watched));
+  watches_out_ = blocked_;
+}
+
+void Channel::OnReady(uint32_t events) {
+  if (state_ == State::kClosed) return;
+  if (state_ == State::kConnecting) {
+    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) connection_.OnConnectEnded(*this);
+    return;
+  }
+  if (events & EPOLLOUT) Flush();
+  if (events & ~uint32_t(EPOLLOUT)) Receive();
+}
+
+void Channel::Receive() {
+  if (state_ != State::kOpen && state_ != State::kJoining) return;
+  uint64_t received = 0;
+  Status status = receiver_.Receive(socket_.get(), reactor_.now, reactor_.budget, received);
+  if (received > 0) reactor_.progressed = true;
+  if (!status.ok()) connection_.Break(std::move(status));
+}
+
+size_t Channel::ReadAhead() const {
+  if (is_control()) return kScratchBytes;
+  if (bulk_inbound_ > 0) return kHeadBytes;
+  return small_ahead_ ? kSmallAhead : kWriteHeads;
+}
+
+void Channel::NoteInbound(uint64_t bytes, bool begins) {
+  small_ahead_ = bytes <= kSmallBytes;
+  if (small_ahead_) return;
+  if (begins) {
+    bulk_inbound_++;
+  } else {
+    bulk_inbound_--;
+  }
+}
+
+Status Channel::OnFrame(ConstBytes frame) {
+  if (state_ != State::kOpen || !is_control())
+    return Violation("a frame came before the join or on a data socket");
+  reactor_.stats.frames_received++;
+  return connection_.OnFrame(frame);
+}
+
+Status Channel::OnRecord(const Record& record) {
+  if (record.kind == Kind::kJoined) {
+    if (state_ != State::kJoining) return Violation("the answer to a join came twice or unasked");
+    return connection_.OnJoined(*this, record.status);
+  }
+  if (state_ != State::kOpen) return Violation("something other than the answer to the join came first");
+  if (record.kind == Kind::kGoodbye) {
+    if (!is_control()) return Violation("a goodbye came on a data socket");
+    return connection_.OnGoodbye();
+  }
+  if (is_control()) return Violation("a transfer came on the control socket");
+  switch (record.kind) {
+    case Kind::kRead:
+      return ServeRead(record);
+    case Kind::kWrite:
+      return ServeWrite(record);
+    case Kind::kAtomic:
+      return ServeAtomic(record);
+    case Kind::kCancel:
+      return ServeCancel(record);
+    case Kind::kReadFailed:
+    case Kind::kWriteDone:
+    case Kind::kAtomicDone:
+      if (bulk_inbound_ == 0) small_ahead_ = true;
+      return connection_.OnAnswer(*this, record);
+    default:
+      return Violation("a join came on a socket that has joined");
+  }
+}
+
+Result<Inbound*> Channel::OnPart(const Record& record) {
+  if (state_ != State::kOpen || is_control()) return Violation("a part of a transfer came where none can be");
+  Inbound* transfer = nullptr;
+  if (record.kind == Kind::kData) {
+    transfer = connection_.FindRead(*this, record.operation);
+  } else if (auto found = writes_.find(record.operation); found != writes_.end()) {
+    transfer = &found->second;
+  }
+  if (!transfer) return Violation("a part belongs to no transfer that is under way on this socket");
+  if (record.offset != transfer->done) return Violation("a part does not continue its transfer");
+  if (record.length > transfer->left()) return Violation("a part has more bytes than were asked for");
+  if (((record.flags & kFlagChecksum) != 0) != transfer->checksum) {
+    return Violation("a part has a checksum that its transfer does not have, or the reverse");
+  }
+  return transfer;
+}
+
+void Channel::OnUnusable(Inbound& transfer, Status why) {
+  if (transfer.serving) {
+    RefuseWrite(transfer, why);
+  } else {
+    connection_.GiveUpRead(*this, transfer, std::move(why));
+  }
+}
+
+Status Channel::OnPartEnd(Inbound& transfer, const Trailer& trailer) {
+  if (!trailer.damage.ok() && trailer.damage.code() != Code::kChecksumMismatch) return trailer.damage;
+  return transfer.serving ? EndServedPart(transfer, trailer)
+                          : connection_.OnReadPart(*this, transfer, trailer);
+}
+
+}  // namespace splitplane::tcp

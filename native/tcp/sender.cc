@@ -1,0 +1,330 @@
+// Building batches and writing them.
+#include "native/tcp/sender.h"
+
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "native/base/crc32c.h"
+
+namespace splitplane::tcp {
+namespace {
+
+// Payload of one part. Large writes are the cheapest per byte; the checksum that runs over a part right
+// before it is written finds it again in the second-level cache.
+constexpr uint64_t kPartBytes = 256 * 1024;
+// A batch ends with the part that reaches this.
+constexpr uint64_t kBatchBytes = 512 * 1024;
+constexpr uint64_t kBounceBytes = 256 * 1024;
+constexpr size_t kSegmentsMax = 128;
+// The most buffers that one write gathers; a batch takes several writes if it has more.
+constexpr size_t kGatherMax = 64;
+// Queues that grew beyond this in a burst give the memory back when they are empty.
+constexpr size_t kKeepBytes = 256 * 1024;
+static_assert(kPartBytes <= kPartBytesMax && kBounceBytes <= kPartBytesMax);
+
+void Trim(std::vector<uint8_t>& bytes) {
+  if (bytes.capacity() > kKeepBytes) {
+    std::vector<uint8_t>().swap(bytes);
+  } else {
+    bytes.clear();
+  }
+}
+
+}  // namespace
+
+void Sender::Append(const Record& record) {
+  uint8_t bytes[kRecordBytesMax];
+  const size_t length = EncodeRecord(record, bytes);
+  queue_.insert(queue_.end(), bytes, bytes + length);
+}
+
+void Sender::AppendFrame(std::span<const ConstBytes> pieces, size_t length) {
+  Append({.kind = Kind::kFrame, .flags = kFlagChecksum, .length = length});
+  uint32_t crc = 0;
+  for (ConstBytes piece : pieces) {
+    crc = Crc32c(crc, piece.data(), piece.size());
+    queue_.insert(queue_.end(), piece.begin(), piece.end());
+  }
+  uint8_t trailer[kTrailerBytes];
+  EncodeTrailer(trailer, true, crc, Code::kOk);
+  queue_.insert(queue_.end(), trailer, trailer + kTrailerBytes);
+}
+
+void Sender::Start(std::unique_ptr<Outbound> transfer) {
+  if (transfer->serving) serving_++;
+  ring_.push_back(std::move(transfer));
+}
+
+Sender::Stopped Sender::Stop(uint64_t operation, bool serving) {
+  const auto found = std::find_if(ring_.begin(), ring_.end(), [&](const auto& transfer) {
+    return transfer->operation == operation && transfer->serving == serving;
+  });
+  if (found != ring_.end()) {
+    const bool announced = (*found)->announced;
+    if (serving) EndEarly(**found, Code::kAborted);
+    ring_.erase(found);
+    return announced ? Stopped::kStopped : Stopped::kUnannounced;
+  }
+  for (size_t i = 0; i < part_count_; i++) {
+    Outbound* transfer = parts_[i].transfer.get();
+    if (!transfer || transfer->operation != operation || transfer->serving != serving) continue;
+    if (transfer->left() == 0) return Stopped::kUnknown;
+    transfer->stopped = true;
+    return Stopped::kStopped;
+  }
+  return Stopped::kUnknown;
+}
+
+// Tells the peer that no further part comes. Writes that were stopped on purpose are told by who stopped
+// them.
+void Sender::EndEarly(const Outbound& transfer, Code why) {
+  if (transfer.serving) {
+    serving_--;
+    Append({.kind = Kind::kReadFailed, .status = why, .operation = transfer.operation});
+  } else {
+    Append({.kind = Kind::kCancel, .status = why, .operation = transfer.operation});
+  }
+}
+
+Result<Sender::Progress> Sender::Flush(int fd, MonotonicNs now, int64_t& budget) {
+  bool fresh = false;
+  for (;;) {
+    if (at_ == segments_.size()) {
+      FinishBatch();
+      if (!BuildBatch(now)) return Progress::kDrained;
+      fresh = true;
+    }
+    if (budget <= 0) return Progress::kOverBudget;
+    if (!fresh) RecheckParts(now);
+    fresh = false;
+    Result<uint64_t> wrote = Write(fd);
+    if (!wrote.ok()) return wrote.status();
+    if (*wrote == 0) return Progress::kBlocked;
+    budget -= int64_t(*wrote);
+  }
+}
+
+bool Sender::BuildBatch(MonotonicNs now) {
+  // An answer that fails here queues its end, and may be the only thing there was.
+  while (segments_.empty()) {
+    if (queue_.empty() && ring_.empty()) return false;
+    flying_.swap(queue_);
+    if (!flying_.empty()) segments_.push_back({flying_.data(), flying_.size()});
+    uint64_t bytes = 0;
+    while (!ring_.empty() && part_count_ < kPartsPerBatch && bytes < kBatchBytes && !bounce_used_ &&
+           segments_.size() < kSegmentsMax / 2) {
+      Part& part = parts_[part_count_];
+      part.transfer = std::move(ring_.front());
+      ring_.pop_front();
+      Status built = BuildPart(part, now);
+      if (built.ok()) {
+        bytes += part.length;
+        part_count_++;
+      } else {
+        EndEarly(*part.transfer, built.code());
+        part.transfer.reset();
+      }
+    }
+  }
+  return true;
+}
+
+// A part is memory alone, or the bytes of one slice of a file.
+uint64_t Sender::PartBytes(const Outbound& transfer) const {
+  const uint64_t length_max = std::min(kPartBytes, transfer.left());
+  SliceCursor at = transfer.cursor;
+  const SliceCursor::Piece first = at.Next(transfer.slices(), length_max);
+  if (first.is_file()) return transfer.checksum ? std::min(first.length, kBounceBytes) : first.length;
+  uint64_t length = 0;
+  for (size_t pieces = 0; length < length_max && pieces < kSegmentsMax / 2; pieces++) {
+    const SliceCursor::Piece piece = at.Next(transfer.slices(), length_max - length);
+    if (piece.is_file()) break;
+    length += piece.length;
+    at.Advance(transfer.slices(), piece.length);
+  }
+  return length;
+}
+
+Status Sender::BuildPart(Part& part, MonotonicNs now) {
+  Outbound& transfer = *part.transfer;
+  size_t head_bytes = 0;
+  const uint8_t flags = transfer.checksum ? kFlagChecksum : uint8_t(0);
+  if (!transfer.announced) {
+    head_bytes = EncodeRecord({.kind = Kind::kWrite,
+                               .flags = uint8_t(flags | (transfer.notify ? kFlagNotify : 0)),
+                               .operation = transfer.operation,
+                               .offset = transfer.tag_offset,
+                               .length = transfer.total,
+                               .extension = transfer.tag.span()},
+                              part.head.data());
+  }
+  part.length = PartBytes(transfer);
+  part.cursor = transfer.cursor;
+  part.failed = Code::kOk;
+  const size_t segments_before = segments_.size();
+  Status usable = transfer.Usable(now, part.length);
+  if (usable.ok()) {
+    head_bytes += EncodeRecord({.kind = transfer.serving ? Kind::kData : Kind::kWriteData,
+                                .flags = flags,
+                                .operation = transfer.operation,
+                                .offset = transfer.done,
+                                .length = part.length},
+                               part.head.data() + head_bytes);
+    segments_.push_back({part.head.data(), head_bytes});
+    part.payload_first = segments_.size();
+    uint32_t crc = 0;
+    usable = AddPayload(part, crc);
+    EncodeTrailer(part.trailer.data(), transfer.checksum, crc, Code::kOk);
+  }
+  if (!usable.ok()) {
+    segments_.resize(segments_before);
+    // The owner must know what it is that ends.
+    if (!transfer.announced)
+      queue_.insert(queue_.end(), part.head.data(), part.head.data() + kHeadBytes + Tag::kSize);
+    return usable;
+  }
+  part.trailer_segment = segments_.size();
+  segments_.push_back({part.trailer.data(), kTrailerBytes});
+  transfer.announced = true;
+  transfer.Advance(part.length);
+  return {};
+}
+
+Status Sender::AddPayload(Part& part, uint32_t& crc) {
+  const Outbound& transfer = *part.transfer;
+  SliceCursor at = part.cursor;
+  for (uint64_t left = part.length; left > 0;) {
+    const SliceCursor::Piece piece = at.Next(transfer.slices(), left);
+    const Buffer& buffer = *piece.slice->buffer.get();
+    if (!piece.is_file()) {
+      segments_.push_back({piece.data(), piece.length});
+      if (transfer.checksum) crc = Crc32c(crc, piece.data(), piece.length);
+    } else if (!transfer.checksum) {
+      segments_.push_back({nullptr, piece.length, buffer.region().fd(),
+                           buffer.offset() + piece.slice->offset + piece.offset});
+    } else {
+      bounce_.resize(kBounceBytes);
+      Result<uint64_t> got = ReadFile(*piece.slice, piece.offset, {bounce_.data(), size_t(piece.length)});
+      if (!got.ok()) return got.status();
+      bounce_used_ = true;
+      stats_.bytes_copied += piece.length;
+      crc = Crc32c(crc, bounce_.data(), piece.length);
+      segments_.push_back({bounce_.data(), piece.length});
+    }
+    at.Advance(transfer.slices(), piece.length);
+    left -= piece.length;
+  }
+  return {};
+}
+
+void Sender::FinishBatch() {
+  for (size_t i = 0; i < part_count_; i++) {
+    Part& part = parts_[i];
+    std::unique_ptr<Outbound> transfer = std::move(part.transfer);
+    if (part.failed == Code::kOk) stats_.bytes_sent += part.length;
+    if (part.failed != Code::kOk || transfer->left() == 0) {
+      // The trailer said so, or there is nothing more to say.
+      if (transfer->serving) serving_--;
+    } else if (transfer->stopped) {
+      if (transfer->serving) EndEarly(*transfer, Code::kAborted);
+    } else {
+      ring_.push_back(std::move(transfer));
+    }
+  }
+  part_count_ = 0;
+  segments_.clear();
+  at_ = 0;
+  bounce_used_ = false;
+  Trim(flying_);
+  if (!filler_.empty()) std::vector<uint8_t>().swap(filler_);
+}
+
+// Between two writes the tag may have been revoked and the memory detached.
+void Sender::RecheckParts(MonotonicNs now) {
+  for (size_t i = 0; i < part_count_; i++) {
+    Part& part = parts_[i];
+    if (part.trailer_segment <= at_ || part.failed != Code::kOk) continue;
+    Outbound& transfer = *part.transfer;
+    const SliceCursor after = transfer.cursor;
+    transfer.cursor = part.cursor;
+    const Status usable = transfer.Usable(now, part.length);
+    transfer.cursor = after;
+    if (!usable.ok()) FailPart(part, usable.code());
+  }
+}
+
+// What was announced must come, or the stream loses its order: zeros, and a trailer that says they are void.
+void Sender::FailPart(Part& part, Code why) {
+  const size_t first = std::max(at_, part.payload_first);
+  if (filler_.size() < kPartBytes) filler_.resize(kPartBytes);
+  for (size_t i = first; i < part.trailer_segment; i++) {
+    segments_[i] = {.data = filler_.data(), .length = segments_[i].length};
+  }
+  part.failed = why;
+  EncodeTrailer(part.trailer.data(), part.transfer->checksum, 0, why);
+}
+
+Result<uint64_t> Sender::Write(int fd) {
+  Result<uint64_t> wrote = segments_[at_].data ? WriteMemory(fd) : WriteFile(fd);
+  if (wrote.ok()) Consume(*wrote);
+  return wrote;
+}
+
+Result<uint64_t> Sender::WriteMemory(int fd) {
+  iovec gather[kGatherMax];
+  size_t count = 0;
+  size_t next = at_;
+  while (next < segments_.size() && count < kGatherMax && segments_[next].data) {
+    gather[count++] = {const_cast<uint8_t*>(segments_[next].data), segments_[next].length};
+    next++;
+  }
+  msghdr message{};
+  message.msg_iov = gather;
+  message.msg_iovlen = count;
+  for (;;) {
+    const ssize_t wrote = sendmsg(fd, &message, MSG_NOSIGNAL | (next < segments_.size() ? MSG_MORE : 0));
+    if (wrote >= 0) return uint64_t(wrote);
+    if (errno == EAGAIN) return uint64_t(0);
+    if (errno != EINTR)
+      return Status::Errno("sendmsg", errno, "the connection to the peer broke while sending");
+  }
+}
+
+Result<uint64_t> Sender::WriteFile(int fd) {
+  Segment& segment = segments_[at_];
+  for (;;) {
+    off_t position = off_t(segment.position);
+    // There is no way to say MSG_NOSIGNAL here; Node.js ignores SIGPIPE, as every host of this code must.
+    const ssize_t wrote = sendfile(fd, segment.fd, &position, segment.length);
+    if (wrote > 0) return uint64_t(wrote);
+    if (wrote < 0 && errno == EAGAIN) return uint64_t(0);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+      return Status::Errno("sendfile", errno, "the connection to the peer broke while sending");
+    }
+    // The file's end or its error, not the peer's.
+    for (size_t i = 0; i < part_count_; i++) {
+      if (parts_[i].payload_first <= at_ && at_ < parts_[i].trailer_segment)
+        FailPart(parts_[i], Code::kFileChanged);
+    }
+    return WriteMemory(fd);
+  }
+}
+
+void Sender::Consume(uint64_t length) {
+  while (length > 0) {
+    Segment& segment = segments_[at_];
+    const uint64_t taken = std::min(length, segment.length);
+    if (segment.data) segment.data += taken;
+    segment.position += taken;
+    segment.length -= taken;
+    length -= taken;
+    if (segment.length == 0) at_++;
+  }
+}
+
+}  // namespace splitplane::tcp

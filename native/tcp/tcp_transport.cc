@@ -1,0 +1,236 @@
+// Poll, Arm, and the handles that users own.
+#include "native/tcp/tcp_transport.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "native/tcp/connection.h"
+#include "native/tcp/door.h"
+#include "native/tcp/reactor.h"
+
+namespace splitplane {
+namespace tcp {
+namespace {
+
+// With so few sockets a polling caller is served faster by trying each of them than by asking epoll first.
+constexpr size_t kDirectSocketsMax = 4;
+// Every so often epoll is asked all the same: for new connections, and for room in sockets.
+constexpr uint32_t kDirectRounds = 16;
+constexpr int kEventsMax = 64;
+
+class TcpEndpoint final : public Endpoint {
+ public:
+  explicit TcpEndpoint(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {
+    connection_->set_handle(this);
+  }
+  ~TcpEndpoint() override { connection_->Abandon(); }
+
+  Status PostSend(std::span<const ConstBytes> pieces) override { return connection_->PostSend(pieces); }
+  Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local,
+                  TransferOptions options) override {
+    return connection_->PostRead(operation, remote, std::move(local), options);
+  }
+  Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote,
+                   TransferOptions options) override {
+    return connection_->PostWrite(operation, std::move(local), remote, options);
+  }
+  Status PostAtomic(uint64_t operation, const RemoteSlice& remote, AtomicRequest request) override {
+    return connection_->PostAtomic(operation, remote, request);
+  }
+  void Cancel(uint64_t operation) override { connection_->Cancel(operation); }
+  // The tag is the grant, and the table is asked for every operation: nothing to prepare or undo.
+  Result<std::vector<uint8_t>> Expose(const Tag&, Access, std::span<const Slice>) override {
+    return std::vector<uint8_t>();
+  }
+  void Revoke(const Tag&) override {}
+  void Bind(Requester who) override { connection_->Bind(std::move(who)); }
+  void Close(Status why) override { connection_->Close(std::move(why)); }
+  const EndpointInfo& info() const override { return connection_->info(); }
+
+ private:
+  const std::shared_ptr<Connection> connection_;
+};
+
+class TcpListener final : public Listener {
+ public:
+  explicit TcpListener(std::shared_ptr<Door> door) : door_(std::move(door)) { door_->set_handle(this); }
+  ~TcpListener() override { door_->Close(); }
+  const std::string& address() const override { return door_->address(); }
+
+ private:
+  const std::shared_ptr<Door> door_;
+};
+
+class TcpTransport final : public Transport {
+ public:
+  TcpTransport(TransportContext context, Fd epoll) : reactor_(context, std::move(epoll)) {}
+  ~TcpTransport() override;
+
+  const char* name() const override { return "tcp"; }
+  const Capabilities& capabilities() const override { return capabilities_; }
+  const TransportStats& stats() const override { return reactor_.stats; }
+  Result<std::unique_ptr<Listener>> Listen(const std::string& address, ListenOptions options) override;
+  Result<std::unique_ptr<Endpoint>> Connect(const std::string& address, ConnectOptions options) override;
+  Status AddRegion(Region&) override { return {}; }
+  void RemoveRegion(Region&) override {}
+  bool Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes_budget) override;
+  bool Arm() override;
+  int event_fd() const override { return reactor_.epoll.get(); }
+  MonotonicNs next_timeout() const override;
+
+ private:
+  void FlushPosted();
+  void FlushBlocked();
+  bool PollDirectly();
+  void PollEpoll();
+  void Settle();
+  void Bury();
+
+  const Capabilities capabilities_{.remote_read = true,
+                                   .remote_write = true,
+                                   .write_notification = true,
+                                   .remote_atomics = true,
+                                   .explicit_grants = false,
+                                   .checksums_transfers = true,
+                                   .send_bytes_max = kFrameBytesMax,
+                                   .operations_max = kOperationsMax};
+  Reactor reactor_;
+  bool armed_ = false;  // since the last Poll
+  uint32_t rounds_ = 0;
+};
+
+TcpTransport::~TcpTransport() {
+  for (auto& [key, connection] : reactor_.connections) connection->Orphan();
+  const std::vector<std::shared_ptr<Door>> doors = reactor_.doors;
+  for (const std::shared_ptr<Door>& door : doors) door->Close();
+}
+
+Result<std::unique_ptr<Listener>> TcpTransport::Listen(const std::string& address, ListenOptions options) {
+  Result<std::shared_ptr<Door>> door = Door::Open(reactor_, address, options);
+  if (!door.ok()) return door.status();
+  return std::unique_ptr<Listener>(std::make_unique<TcpListener>(std::move(*door)));
+}
+
+Result<std::unique_ptr<Endpoint>> TcpTransport::Connect(const std::string& address, ConnectOptions options) {
+  Result<Address> parsed = ParseAddress(address);
+  if (!parsed.ok()) return parsed.status();
+  Result<std::shared_ptr<Connection>> connection = Connection::Dial(reactor_, *parsed, options);
+  if (!connection.ok()) return connection.status();
+  return MakeEndpoint(std::move(*connection));
+}
+
+bool TcpTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes_budget) {
+  reactor_.events = &events;
+  reactor_.now = now;
+  reactor_.budget = int64_t(std::min<uint64_t>(bytes_budget, INT64_MAX));
+  reactor_.progressed = false;
+  // What is written first leaves half of the budget to what is read.
+  const int64_t reserved = reactor_.budget / 2;
+  reactor_.budget -= reserved;
+  FlushPosted();
+  // Whoever polls without arming in between has not told the kernel which sockets it waits to write to.
+  if (!armed_) FlushBlocked();
+  reactor_.budget += reserved;
+  if (armed_ || ++rounds_ % kDirectRounds == 0 || !PollDirectly()) PollEpoll();
+  armed_ = false;
+  FlushPosted();
+  Settle();
+  FlushPosted();
+  Bury();
+  reactor_.events = nullptr;
+  return reactor_.progressed;
+}
+
+void TcpTransport::FlushPosted() {
+  std::vector<Channel*> posted;
+  posted.swap(reactor_.posted);
+  for (Channel* channel : posted) channel->FlushPosted();
+  // Whatever was posted meanwhile waits for the next round. Keeps the larger buffer, which saves allocating
+  // it.
+  if (reactor_.posted.empty()) {
+    posted.clear();
+    reactor_.posted.swap(posted);
+  }
+}
+
+void TcpTransport::FlushBlocked() {
+  for (Channel* channel : std::vector<Channel*>(reactor_.interest)) {
+    if (channel->blocked()) channel->Flush();
+  }
+}
+
+// False: too many sockets for this.
+bool TcpTransport::PollDirectly() {
+  size_t sockets = 0;
+  for (const auto& [key, connection] : reactor_.connections) {
+    sockets += connection->socket_count();
+    if (sockets > kDirectSocketsMax) return false;
+  }
+  if (sockets == 0) return false;
+  // Callbacks may connect, which would disturb the iteration.
+  std::array<Connection*, kDirectSocketsMax> connections;
+  size_t count = 0;
+  for (const auto& [key, connection] : reactor_.connections) connections[count++] = key;
+  for (size_t i = 0; i < count; i++) connections[i]->ReceiveAll();
+  return true;
+}
+
+void TcpTransport::PollEpoll() {
+  epoll_event ready[kEventsMax];
+  const int count = epoll_wait(reactor_.epoll.get(), ready, kEventsMax, 0);
+  for (int i = 0; i < count; i++) static_cast<Watched*>(ready[i].data.ptr)->OnReady(ready[i].events);
+}
+
+void TcpTransport::Settle() {
+  std::vector<Connection*> restless;
+  restless.swap(reactor_.restless);
+  for (Connection* connection : restless) {
+    if (connection->Settle()) reactor_.restless.push_back(connection);
+  }
+  const std::vector<std::shared_ptr<Door>> doors = reactor_.doors;
+  for (const std::shared_ptr<Door>& door : doors) door->Settle();
+}
+
+// What ended during this round goes; nobody has a pointer to it any more.
+void TcpTransport::Bury() {
+  reactor_.ended.clear();
+  reactor_.closed_doors.clear();
+}
+
+bool TcpTransport::Arm() {
+  std::vector<Channel*> interest;
+  interest.swap(reactor_.interest);
+  for (Channel* channel : interest) channel->SyncInterest();
+  if (!reactor_.posted.empty()) return false;
+  for (const Connection* connection : reactor_.restless) {
+    if (connection->urgent()) return false;
+  }
+  armed_ = true;
+  return true;
+}
+
+MonotonicNs TcpTransport::next_timeout() const {
+  MonotonicNs first = kNever;
+  for (const Connection* connection : reactor_.restless) first = std::min(first, connection->deadline());
+  for (const std::shared_ptr<Door>& door : reactor_.doors) first = std::min(first, door->deadline());
+  return first;
+}
+
+}  // namespace
+
+std::unique_ptr<Endpoint> MakeEndpoint(std::shared_ptr<Connection> connection) {
+  return std::make_unique<TcpEndpoint>(std::move(connection));
+}
+
+}  // namespace tcp
+
+Result<std::unique_ptr<Transport>> MakeTcpTransport(TransportContext context) {
+  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.valid())
+    return Status::Errno("epoll_create1", errno, "the TCP transport needs an epoll instance");
+  return std::unique_ptr<Transport>(std::make_unique<tcp::TcpTransport>(context, std::move(epoll)));
+}
+
+}  // namespace splitplane
