@@ -83,52 +83,62 @@ export function eventReader(
   const { events } = memory;
   const arrived = new Arrived(memory);
   const errorAt = (index: number): Error => detail(index) as Error;
+  const handle = (at: number): void => {
+    const a = events[at + 1] as number;
+    const b = events[at + 2] as number;
+    switch (events[at] as number) {
+      case 1:
+        handler.hello(a, detail(b) as NativeHello);
+        break;
+      case 2:
+        handler.open(a);
+        break;
+      case 3:
+        handler.message(arrived.load(events, at));
+        break;
+      case 4:
+        handler.messageCanceled(a, b);
+        break;
+      case 5:
+        handler.delivered(a, b);
+        break;
+      case 6:
+        handler.writable(a);
+        break;
+      case 7: {
+        const error = events[at + 5] as number;
+        const low = events[at + 3] as number;
+        const high = events[at + 4] as number;
+        handler.operation(a, b, low, high, error === 0 ? undefined : errorAt(error - 1));
+        break;
+      }
+      case 8:
+        handler.notified(a);
+        break;
+      case 9:
+        handler.tagEnded(a, b);
+        break;
+      case 10:
+        handler.interrupted(a, errorAt(b));
+        break;
+      case 11:
+        handler.resumed(a);
+        break;
+      case 12:
+        handler.closed(a, errorAt(b));
+        break;
+    }
+  };
   return (count) => {
     for (let i = 0; i < count; i++) {
-      const at = i * EVENT_WORDS;
-      const a = events[at + 1] as number;
-      const b = events[at + 2] as number;
-      switch (events[at] as number) {
-        case 1:
-          handler.hello(a, detail(b) as NativeHello);
-          break;
-        case 2:
-          handler.open(a);
-          break;
-        case 3:
-          handler.message(arrived.load(events, at));
-          break;
-        case 4:
-          handler.messageCanceled(a, b);
-          break;
-        case 5:
-          handler.delivered(a, b);
-          break;
-        case 6:
-          handler.writable(a);
-          break;
-        case 7: {
-          const error = events[at + 5] as number;
-          const low = events[at + 3] as number;
-          const high = events[at + 4] as number;
-          handler.operation(a, b, low, high, error === 0 ? undefined : errorAt(error - 1));
-          break;
-        }
-        case 8:
-          handler.notified(a);
-          break;
-        case 9:
-          handler.tagEnded(a, b);
-          break;
-        case 10:
-          handler.interrupted(a, errorAt(b));
-          break;
-        case 11:
-          handler.resumed(a);
-          break;
-        case 12:
-          handler.closed(a, errorAt(b));
-          break;
+      try {
+        handle(i * EVENT_WORDS);
+      } catch (error) {
+        // A user's listener threw. That is an uncaught exception, as with any emitter, but the events behind it are others'
+        // messages: they must not be lost with it.
+        queueMicrotask(() => {
+          throw error;
+        });
       }
     }
   };

@@ -8,6 +8,8 @@ import { SLICES_MAX, type SharedMemory } from './shared-memory.js';
 /** What the holder of a tag may do. One direction per tag: a peer that may read cannot write, and the reverse. */
 export type Access = 'read' | 'write' | 'atomic';
 const ACCESS = { read: 1, write: 2, atomic: 3 } as const;
+/** A year: what is to live longer than that does not expire. */
+const EXPIRES_MS_MAX = 365 * 24 * 3600 * 1000;
 const AUDIENCE = { session: 1, principal: 2, bearer: 3 } as const;
 
 /** Who may use a tag: one connection, one authenticated principal on any connection, or whoever has it. */
@@ -126,6 +128,12 @@ export class Exposures {
     const counted = Number.isInteger(uses) && uses >= 1 && uses <= 64;
     if (!counted && uses !== Infinity) {
       throw new SplitplaneError('INVALID_ARGUMENT', `uses is 1 to 64 or Infinity, not ${uses}.`);
+    }
+    if (expiresMs !== undefined && !(expiresMs >= 0 && expiresMs <= EXPIRES_MS_MAX)) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `expiresMs is a number from 0 to ${EXPIRES_MS_MAX}, not ${expiresMs}. Leave it out for a tag that does not expire.`,
+      );
     }
     const cookie = this.#nextCookie++;
     const count = this.#shared.putSlices(list);

@@ -11,6 +11,7 @@ import type { RemoteBuffer } from '../dataplane/remote.js';
 import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
+import { checkReferences } from '../soap/references.js';
 import { Inbox, type InboxCounters, type Receiver } from './inbox.js';
 import type { Message } from './message.js';
 import { Outbox, type Outgoing, type SendOptions, type Sent } from './outbox.js';
@@ -18,6 +19,9 @@ import type { Peer } from './security.js';
 import { attachedBytes, type Attachment } from './separator.js';
 
 export type { SendOptions, Sent } from './outbox.js';
+
+/** Requests remembered that were given up and whose answer may still come. */
+const ABANDONED_MAX = 1024;
 
 /** `interrupted`: the link is lost and may come back. */
 export type ConnectionState = 'connecting' | 'open' | 'interrupted' | 'closed';
@@ -62,6 +66,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   readonly #owner: ConnectionOwner;
   readonly #session: number;
   readonly #requests = new Map<string, PendingRequest>();
+  readonly #abandoned = new Set<string>();
   #state: ConnectionState = 'connecting';
   #peer: Peer | undefined;
   #principal = '';
@@ -135,8 +140,13 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     return this.#authorized(envelope, options, () => this.#request(envelope, options));
   }
 
-  /** Memory of the peer behind a tag that came some other way than with a message's references. */
+  /**
+   * Memory of the peer behind a tag that came some other way than with a message's references. Throws INVALID_ARGUMENT for
+   * what no tag looks like; whether the peer knows the tag shows when it is used.
+   */
   remote(reference: { tag: string; length: number; access: Access }): RemoteBuffer {
+    const { tag, length: lengthBytes, access } = reference;
+    checkReferences([{ cid: 'remote', tag, lengthBytes, access }]);
     return this.#owner.dataplane.remote(this.#session, reference);
   }
 
@@ -200,13 +210,19 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
         'A request needs a MessageID, so that its answer can relate to it.',
       );
     }
+    if (this.#requests.has(messageId)) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `The request ${messageId} waits for its answer already. Await that, or send an envelope with an id of its own.`,
+      );
+    }
     // The signal and the deadline cover the answer too, so they are watched here and not by the outbox.
     const { buffers, deadlineMs, signal } = options;
     if (signal?.aborted === true) throw abortedError(signal);
     return new Promise<Message>((resolve, reject) => {
       const outgoing = this.#post(envelope, { buffers }, deadlineMs);
       const stopWatching = watch(options, (reason) => {
-        this.#requests.delete(messageId);
+        this.#abandon(messageId);
         outgoing.cancel(reason);
         reject(reason);
       });
@@ -223,6 +239,14 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
       });
       outgoing.sent.catch(fail);
     });
+  }
+
+  /** Nobody waits for the answer any more: if it comes, it is dropped. */
+  #abandon(messageId: string): void {
+    this.#requests.delete(messageId);
+    this.#abandoned.add(messageId);
+    if (this.#abandoned.size > ABANDONED_MAX)
+      this.#abandoned.delete(this.#abandoned.values().next().value as string);
   }
 
   #notOpen(): SplitplaneError {
@@ -255,13 +279,18 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     this.#inbox?.arrived(message);
   }
 
-  /** @internal The message answers a request of ours, and has been handed to it. */
+  /** @internal The message answers a request of ours, and has been handed to it, or dropped where nobody waits any more. */
   answered(message: Message): boolean {
     const { relatesTo } = message.envelope;
-    const pending = relatesTo === undefined ? undefined : this.#requests.get(relatesTo);
-    if (pending === undefined) return false;
-    this.#requests.delete(relatesTo as string);
-    pending.resolve(message);
+    if (relatesTo === undefined) return false;
+    const pending = this.#requests.get(relatesTo);
+    if (pending !== undefined) {
+      this.#requests.delete(relatesTo);
+      pending.resolve(message);
+      return true;
+    }
+    if (!this.#abandoned.delete(relatesTo)) return false;
+    message.release();
     return true;
   }
 

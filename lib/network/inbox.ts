@@ -19,7 +19,7 @@ const CANCELED_MAX = 1024;
 /** What an inbox needs of its manager. */
 export interface Receiver {
   /** Whether a mandatory header block is understood here. */
-  understands(block: QName): boolean;
+  readonly understands: (block: QName) => boolean;
   /** Whether the message has not come before. */
   isNew(connection: Connection, messageId: string): boolean;
   authorize(

@@ -141,7 +141,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
    * one queue. A message that nobody takes holds a credit of its sender, so a slow reader slows its senders down. Ends
    * when the manager closes. Release each message.
    */
-  get messages(): AsyncIterable<Message> {
+  get messages(): AsyncIterable<Message, undefined> {
     return this.#queue;
   }
 

@@ -9,7 +9,7 @@ interface Waiting {
   readonly byteCount: number;
 }
 
-export class MessageQueue implements AsyncIterable<Message> {
+export class MessageQueue implements AsyncIterable<Message, undefined> {
   readonly #waiting = new Fifo<Waiting>();
   readonly #takers = new Fifo<(result: IteratorResult<Message, undefined>) => void>();
   readonly #consume: (session: number, count: number, bytes: number) => void;

@@ -1,7 +1,7 @@
 // The options of a network manager, their defaults and limits. The one place that completes and checks them.
 import { hostname } from 'node:os';
 import { SplitplaneError } from '../errors.js';
-import type { PollMode } from '../dataplane/native.js';
+import { POLL_MODES, type PollMode } from '../dataplane/native.js';
 import type { Serializer } from '../serializer/registry.js';
 import { XmlSerializer } from '../serializer/xml.js';
 import type { QName } from '../soap/infoset.js';
@@ -52,6 +52,9 @@ export type CompleteOptions = {
   readonly [K in keyof NetworkManagerOptions]-?: NonNullable<NetworkManagerOptions[K]>;
 };
 
+const IDENTITY_BYTES_MAX = 255;
+const CREDENTIALS_BYTES_MAX = 4096;
+const INLINE_BYTES_DEFAULT = 4096;
 /** Below this no envelope with addressing fits. */
 const MESSAGE_BYTES_MIN = 4096;
 const MESSAGE_BYTES_LIMIT = 64 << 20;
@@ -60,15 +63,34 @@ const U32_MAX = 0xffff_ffff;
 export function completeOptions(options: NetworkManagerOptions): CompleteOptions {
   const messageBytesMax = number(options, 'messageBytesMax', 1 << 20, MESSAGE_BYTES_MIN, MESSAGE_BYTES_LIMIT);
   const peerTimeoutMs = number(options, 'peerTimeoutMs', 15_000, 1, U32_MAX);
+  const inlineBytesLimit = Math.floor(messageBytesMax / 2);
+  const inlineBytesDefault = Math.min(INLINE_BYTES_DEFAULT, inlineBytesLimit);
+  const identity = options.identity ?? `${hostname()}/${process.pid}`;
+  const credentials = options.credentials ?? new Uint8Array(0);
+  const serializers = options.serializers ?? [new XmlSerializer()];
+  const poll = options.poll ?? 'event';
+  check(
+    Buffer.byteLength(identity) <= IDENTITY_BYTES_MAX,
+    `identity has at most ${IDENTITY_BYTES_MAX} bytes.`,
+  );
+  check(
+    credentials.length <= CREDENTIALS_BYTES_MAX,
+    `credentials have at most ${CREDENTIALS_BYTES_MAX} bytes, not ${credentials.length}.`,
+  );
+  check(serializers.length > 0, 'serializers names one encoding or more. Leave it out for text XML.');
+  check(
+    Object.hasOwn(POLL_MODES, poll),
+    `poll is one of ${Object.keys(POLL_MODES).join(', ')}, not ${poll}.`,
+  );
   return {
-    identity: options.identity ?? `${hostname()}/${process.pid}`,
-    credentials: options.credentials ?? new Uint8Array(0),
+    identity,
+    credentials,
     authenticate: options.authenticate ?? authenticateByLocation,
     authorize: options.authorize ?? (() => true),
     understands: options.understands ?? (() => false),
-    serializers: options.serializers ?? [new XmlSerializer()],
-    poll: options.poll ?? 'event',
-    inlineBytesMax: number(options, 'inlineBytesMax', 4096, 0, messageBytesMax / 2),
+    serializers,
+    poll,
+    inlineBytesMax: number(options, 'inlineBytesMax', inlineBytesDefault, 0, inlineBytesLimit),
     memoryBytesMax: number(options, 'memoryBytesMax', 16 * 2 ** 30, 1, Number.MAX_SAFE_INTEGER),
     messageBytesMax,
     windowMessages: number(options, 'windowMessages', 1024, 1, 1 << 20),
@@ -80,6 +102,10 @@ export function completeOptions(options: NetworkManagerOptions): CompleteOptions
     connectTimeoutMs: number(options, 'connectTimeoutMs', 10_000, 1, U32_MAX),
     resumeMs: number(options, 'resumeMs', 30_000, 0, U32_MAX),
   };
+}
+
+function check(holds: boolean, otherwise: string): void {
+  if (!holds) throw new SplitplaneError('INVALID_ARGUMENT', otherwise);
 }
 
 type NumberOption = {

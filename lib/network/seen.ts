@@ -3,7 +3,7 @@
 
 /** MessageIDs remembered for each peer. */
 export const SEEN_MESSAGES_MAX = 16_384;
-/** Peers whose messages are remembered. A peer is its node, and so the same after a reconnect. */
+/** Peers whose messages are remembered, those silent longest forgotten first. A peer is its node: the same after a reconnect. */
 export const SEEN_PEERS_MAX = 1024;
 
 export class SeenMessages {
@@ -20,12 +20,11 @@ export class SeenMessages {
   }
 
   #idsOf(peer: string): Set<string> {
-    let ids = this.#peers.get(peer);
-    if (ids === undefined) {
-      ids = new Set();
-      this.#peers.set(peer, ids);
-      if (this.#peers.size > SEEN_PEERS_MAX) dropOldest(this.#peers);
-    }
+    const ids = this.#peers.get(peer) ?? new Set();
+    // Inserted anew at each use, so that a peer that is talking is never the oldest.
+    this.#peers.delete(peer);
+    this.#peers.set(peer, ids);
+    if (this.#peers.size > SEEN_PEERS_MAX) dropOldest(this.#peers);
     return ids;
   }
 }

@@ -9,7 +9,7 @@ import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError } from '../soap/fault.js';
-import type { Reference } from '../soap/references.js';
+import { REFERENCES_MAX, type Reference } from '../soap/references.js';
 
 /** A buffer that goes with a message, and how. */
 export interface Attachment {
@@ -50,7 +50,8 @@ export function attachedBytes(attachables: readonly Attachable[]): number {
 }
 
 /**
- * Makes the tags and puts the references into the envelope's header. When it throws, no tag is left.
+ * Makes the tags and puts the references into the envelope's header. Throws LIMIT_EXCEEDED when there are more than
+ * REFERENCES_MAX. When it throws, no tag is left.
  */
 export function separate(
   dataplane: Dataplane,
@@ -60,6 +61,12 @@ export function separate(
   inlineBytesMax: number,
 ): Separated {
   if (attachables.length === 0) return { envelope, inline: NOTHING, exposures: NOTHING };
+  if (attachables.length > REFERENCES_MAX) {
+    throw new SplitplaneError(
+      'LIMIT_EXCEEDED',
+      `A message refers to ${REFERENCES_MAX} buffers at most, not ${attachables.length}. Join some: an attachment may be several slices.`,
+    );
+  }
   const references: Reference[] = [];
   const inline: (readonly BufferSlice[] | undefined)[] = [];
   const exposures: Exposure[] = [];
