@@ -1,0 +1,236 @@
+// The sequence of what is sent. Numbers are given when something is first chosen for sending, so that a
+// cancel or a release overtakes messages that wait for credits.
+#include "native/protocol/outbox.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "native/base/check.h"
+
+namespace splitplane {
+namespace {
+
+Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "frame", sentence); }
+
+}  // namespace
+
+void Outbox::SetPeer(uint32_t message_bytes_max, uint32_t window_messages, uint32_t window_bytes) {
+  message_bytes_max_ = message_bytes_max;
+  window_messages_ = window_messages;
+  // What is not acknowledged is kept: a peer's generosity must not cost more memory than our own queue may.
+  window_bytes_ = std::min(window_bytes, std::max(queue_bytes_max_, message_bytes_max));
+}
+
+Status Outbox::Measure(const OutgoingMessage& message, Size& size) const {
+  if (message.attachments.size() > kAttachmentsMax) {
+    return Status::Error(Code::kLimitExceeded, "send",
+                         "a message has at most " + std::to_string(kAttachmentsMax) +
+                             " attachments; let one tag stand for several slices");
+  }
+  size.payload = message.envelope.size();
+  for (const OutgoingAttachment& attachment : message.attachments) {
+    if (attachment.is_inline) size.payload += attachment.inline_payload.size();
+  }
+  if (size.payload > message_bytes_max_) {
+    return Status::Error(Code::kLimitExceeded, "send",
+                         "the message has " + std::to_string(size.payload) +
+                             " bytes of envelope and inline payload, " + std::to_string(message_bytes_max_) +
+                             " is the most that both sides take; send large payloads by reference");
+  }
+  size.content = size.payload + message.attachments.size() * kRowBytes;
+  return {};
+}
+
+Result<MessageId> Outbox::QueueMessage(const OutgoingMessage& message) {
+  Size size;
+  if (Status status = Measure(message, size); !status.ok()) return status;
+  // One message is always let in, so that every size that is allowed gets through.
+  const bool full = waiting_count_ >= queue_messages_max_ || waiting_bytes_ + size.payload > queue_bytes_max_;
+  if (full && waiting_count_ > 0) {
+    wants_room_ = true;
+    return Status::NoResource();
+  }
+  Item item;
+  item.attachment_count = uint16_t(message.attachments.size());
+  item.envelope_bytes = uint32_t(message.envelope.size());
+  item.payload_bytes = uint32_t(size.payload);
+  item.deadline_ms = message.deadline_ms;
+  item.message = ++last_message_;
+  item.piece = pieces_.Take(uint32_t(size.content));
+  WriteContent(message, item.piece.data());
+  waiting_.push_back(item);
+  waiting_count_++;
+  waiting_bytes_ += size.payload;
+  unstamped_++;
+  return last_message_;
+}
+
+// Grants are made where the transport asks for them; here the tag is the grant, so that rows by reference are
+// empty.
+void Outbox::WriteContent(const OutgoingMessage& message, uint8_t* out) const {
+  for (const OutgoingAttachment& attachment : message.attachments) {
+    std::memset(out, 0, kRowBytes);
+    out[kRowKindAt] = attachment.is_inline ? 1 : 0;
+    const size_t length = attachment.is_inline ? attachment.inline_payload.size() : 0;
+    StoreLittle(out + kRowLengthAt, uint32_t(length));
+    out += kRowBytes;
+  }
+  const auto append = [&out](ConstBytes bytes) {
+    if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+    out += bytes.size();
+  };
+  append(message.envelope);
+  for (const OutgoingAttachment& attachment : message.attachments) {
+    if (attachment.is_inline) append(attachment.inline_payload);
+  }
+}
+
+void Outbox::QueueCancel(MessageId message) {
+  Item item;
+  item.type = FrameType::kCancel;
+  item.message = message;
+  urgent_.push_back(item);
+}
+
+void Outbox::QueueReleases(std::span<const Tag> tags) {
+  while (!tags.empty()) {
+    // Tags that are given back one by one travel together.
+    Item* last = urgent_.empty() ? nullptr : &urgent_.back();
+    const size_t room = kTagsPerReleaseMax * Tag::kSize;
+    if (!last || last->type != FrameType::kRelease || last->piece.length == room) {
+      Item item;
+      item.type = FrameType::kRelease;
+      item.piece = pieces_.Take(uint32_t(room));
+      item.piece.length = 0;
+      urgent_.push_back(item);
+      last = &urgent_.back();
+    }
+    const size_t count = std::min(tags.size(), (room - last->piece.length) / Tag::kSize);
+    std::memcpy(last->piece.data() + last->piece.length, tags.data(), count * Tag::kSize);
+    last->piece.length += uint32_t(count * Tag::kSize);
+    tags = tags.subspan(count);
+  }
+}
+
+bool Outbox::CancelWaiting(MessageId message) {
+  // Ids in waiting_ are consecutive.
+  if (waiting_.empty() || message < waiting_.front().message || message > waiting_.back().message)
+    return false;
+  Item& item = waiting_[message - waiting_.front().message];
+  if (item.canceled) return false;
+  item.canceled = true;
+  FreePiece(item);
+  waiting_count_--;
+  waiting_bytes_ -= item.payload_bytes;
+  DropCanceled();
+  return true;
+}
+
+void Outbox::DropCanceled() {
+  while (!waiting_.empty() && waiting_.front().canceled) waiting_.pop_front();
+  unstamped_ = std::min(unstamped_, waiting_.size());
+}
+
+void Outbox::Stamp(MonotonicNs now) {
+  for (; unstamped_ > 0; unstamped_--) waiting_[waiting_.size() - unstamped_].queued_at = now;
+}
+
+bool Outbox::HasCredit(const Item& item) const {
+  return sent_messages_ - consumed_messages_ < window_messages_ &&
+         sent_bytes_ - consumed_bytes_ + item.payload_bytes <= window_bytes_;
+}
+
+Outbox::Item* Outbox::Next() {
+  if (cursor_ == sent_.size()) {
+    if (!urgent_.empty()) {
+      MoveToSent(urgent_);
+    } else if (!waiting_.empty() && HasCredit(waiting_.front())) {
+      waiting_count_--;
+      waiting_bytes_ -= waiting_.front().payload_bytes;
+      sent_messages_++;
+      sent_bytes_ += waiting_.front().payload_bytes;
+      MoveToSent(waiting_);
+      DropCanceled();
+    } else {
+      return nullptr;
+    }
+  }
+  return &sent_[cursor_];
+}
+
+void Outbox::MoveToSent(RingQueue<Item>& from) {
+  Item item = from.front();
+  from.pop_front();
+  item.sequence = ++last_sequence_;
+  sent_.push_back(item);
+}
+
+void Outbox::Posted(uint32_t bytes) {
+  part_at_ += bytes;
+  if (part_at_ < sent_[cursor_].piece.length) return;
+  posted_sequence_ = std::max(posted_sequence_, sent_[cursor_].sequence);
+  part_at_ = 0;
+  cursor_++;
+}
+
+Status Outbox::Acknowledge(uint64_t sequence, MessageId& delivered) {
+  delivered = 0;
+  if (sequence > posted_sequence_) return Violation("a frame acknowledges what was never sent");
+  while (!sent_.empty() && sent_.front().sequence <= sequence) {
+    Item& item = sent_.front();
+    if (item.type == FrameType::kMessage) {
+      delivered = item.message;
+      acknowledged_messages_++;
+      acknowledged_bytes_ += item.payload_bytes;
+    }
+    if (cursor_ > 0) {
+      cursor_--;
+    } else {
+      part_at_ = 0;
+    }
+    FreePiece(item);
+    sent_.pop_front();
+  }
+  return {};
+}
+
+Status Outbox::Credit(uint64_t messages, uint64_t bytes) {
+  // Who has consumed has received, and says so in the same frame: without this a peer could make us keep
+  // everything.
+  if (messages > acknowledged_messages_ || bytes > acknowledged_bytes_) {
+    return Violation(
+        "a frame gives credit for messages that were never sent, or that it does not acknowledge");
+  }
+  consumed_messages_ = std::max(consumed_messages_, messages);
+  consumed_bytes_ = std::max(consumed_bytes_, bytes);
+  return {};
+}
+
+void Outbox::Rewind() {
+  cursor_ = 0;
+  part_at_ = 0;
+}
+
+void Outbox::FreePiece(Item& item) {
+  if (item.piece.chunk) pieces_.Free(item.piece);
+}
+
+void Outbox::Clear() {
+  for (RingQueue<Item>* queue : {&waiting_, &urgent_, &sent_}) {
+    for (; !queue->empty(); queue->pop_front()) FreePiece(queue->front());
+  }
+  waiting_count_ = 0;
+  waiting_bytes_ = 0;
+  unstamped_ = 0;
+  Rewind();
+}
+
+bool Outbox::TakeRoom() {
+  // Half, so that a sender is not woken for every single place.
+  const bool room = waiting_count_ <= queue_messages_max_ / 2 && waiting_bytes_ <= queue_bytes_max_ / 2;
+  if (!wants_room_ || !room) return false;
+  wants_room_ = false;
+  return true;
+}
+
+}  // namespace splitplane
