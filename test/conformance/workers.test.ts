@@ -1,0 +1,45 @@
+// The contract with Node's environments: an engine per worker, a worker that is terminated while bytes move, a process that
+// ends by itself, and garbage collection that comes at the worst moment. Each in a process of its own, because a mistake here
+// ends the process.
+import { describe, expect, test } from 'vitest';
+import { Child } from '../support/processes.js';
+
+const SLOW = 120_000;
+
+// Goal: no crash, and no memory or descriptor left, when workers are terminated with transfers in flight. Method: 20 times
+// in one process; what it has after the last is what it had after the first few.
+test('worker.terminate() with transfers in flight, 20 times', { timeout: SLOW }, async () => {
+  const child = new Child('terminate', { argument: { rounds: 20 } });
+  const rounds = await child.told<{ rss: number; descriptors: number }[]>('rounds');
+  expect(await child.exited, child.errors).toEqual({ code: 0, signal: null });
+  const [early, last] = [rounds[4], rounds[19]];
+  expect(last?.descriptors).toBe(early?.descriptors);
+  // Each worker holds 128 MiB of buffers: leaking them once would show.
+  expect((last?.rss ?? 0) - (early?.rss ?? 0)).toBeLessThan(100 << 20);
+});
+
+describe('a process ends by itself', () => {
+  test.each(['close', 'destroy', 'dispose', 'nothing'])('after %s', async (end) => {
+    const child = new Child('exits', { argument: { end } });
+    expect(await child.exited, child.errors).toEqual({ code: 0, signal: null });
+  });
+});
+
+// Goal: garbage collection never takes memory that is in use, external memory is bounded, and a leak is told.
+test('heavy garbage collection', { timeout: SLOW }, async () => {
+  const child = new Child('garbage', { execArgv: ['--expose-gc'] });
+  const result = await child.told<{
+    leaksBefore: number;
+    leaks: number;
+    wrong: number;
+    external: number[];
+    intact: boolean;
+  }>('result');
+  expect(await child.exited, child.errors).toEqual({ code: 0, signal: null });
+  expect(result.wrong).toBe(0);
+  expect(result.leaksBefore).toBe(0);
+  expect(result.leaks).toBe(1);
+  expect(result.intact).toBe(true);
+  const early = Math.max(...result.external.slice(0, 10));
+  expect(Math.max(...result.external.slice(-10))).toBeLessThan(early + (16 << 20));
+});

@@ -1,0 +1,142 @@
+// Processes that tests start: programs of test/support/children, compiled beside the library when they are older than their
+// source (node 20 does not run TypeScript), each with a channel for messages. Every one is ended after its test.
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { afterEach } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const COMPILED = join(ROOT, 'build/test-children');
+const SOURCES = ['lib', 'test/support/children'];
+
+let compiled = false;
+
+/** Compiles what is older than its source. Several processes may do so at once: files appear whole or not at all. */
+function compile(): void {
+  if (compiled) return;
+  for (const folder of SOURCES) {
+    for (const name of readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })) {
+      if (!name.endsWith('.ts')) continue;
+      const source = join(ROOT, folder, name);
+      const target = join(COMPILED, folder, name.replace(/\.ts$/, '.js'));
+      const existing = statSync(target, { throwIfNoEntry: false });
+      if (existing !== undefined && existing.mtimeMs > statSync(source).mtimeMs) continue;
+      const { outputText } = ts.transpileModule(readFileSync(source, 'utf8'), {
+        compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext },
+        fileName: source,
+      });
+      mkdirSync(dirname(target), { recursive: true });
+      const partial = `${target}.${process.pid}`;
+      writeFileSync(partial, outputText);
+      renameSync(partial, target);
+    }
+  }
+  compiled = true;
+}
+
+/** The compiled program NAME of test/support/children: to fork, or to run as a worker. */
+export function program(name: string): string {
+  compile();
+  return join(COMPILED, 'test/support/children', `${name}.js`);
+}
+
+const children = new Set<ChildProcess>();
+
+afterEach(async () => {
+  await Promise.all(
+    [...children].map(async (child) => {
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
+    }),
+  );
+});
+
+export interface ChildOptions {
+  /** One JSON value for the program. */
+  readonly argument?: unknown;
+  readonly execArgv?: readonly string[];
+  /** What runs node: `['ip', 'netns', 'exec', NAME]`, for example. */
+  readonly prefix?: readonly string[];
+}
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A process of ours with a channel to it. */
+export class Child {
+  readonly process: ChildProcess;
+  /** Settles when it has ended. */
+  readonly exited: Promise<Exit>;
+  readonly #told: Record<string, unknown>[] = [];
+  readonly #listeners = new Set<() => void>();
+  #errors = '';
+
+  constructor(name: string, options: ChildOptions = {}) {
+    const { argument = {}, execArgv = [], prefix = [] } = options;
+    const script = program(name);
+    const [command, ...rest] = prefix;
+    this.process =
+      command === undefined
+        ? fork(script, [JSON.stringify(argument)], {
+            execArgv: [...execArgv],
+            stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+          })
+        : spawn(command, [...rest, process.execPath, ...execArgv, script, JSON.stringify(argument)], {
+            stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+          });
+    children.add(this.process);
+    this.exited = new Promise((resolve) => {
+      this.process.once('exit', (code, signal) => {
+        children.delete(this.process);
+        resolve({ code, signal });
+        for (const listener of this.#listeners) listener();
+      });
+    });
+    this.process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
+    this.process.on('message', (message) => {
+      this.#told.push(message as Record<string, unknown>);
+      for (const listener of this.#listeners) listener();
+    });
+  }
+
+  get pid(): number {
+    return this.process.pid as number;
+  }
+
+  /** What it wrote to its standard error. */
+  get errors(): string {
+    return this.#errors;
+  }
+
+  tell(message: Record<string, unknown>): void {
+    this.process.send(message);
+  }
+
+  /** The first thing it told, told or yet to come, with this property; it is taken. Rejects when the process ends first. */
+  async told<T>(property: string): Promise<T> {
+    for (;;) {
+      const index = this.#told.findIndex((message) => property in message);
+      if (index >= 0) return this.#told.splice(index, 1)[0]?.[property] as T;
+      if (this.process.exitCode !== null || this.process.signalCode !== null) {
+        throw new Error(`The child ended before it told ${property}. ${this.#errors}`);
+      }
+      await new Promise<void>((resolve) => {
+        const listener = (): void => {
+          this.#listeners.delete(listener);
+          resolve();
+        };
+        this.#listeners.add(listener);
+      });
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.pid, name);
+  }
+}

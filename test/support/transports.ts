@@ -1,0 +1,52 @@
+// The transports that every conformance test runs over. The next transport joins by adding its name here. What a host
+// lacks is left out with a printed reason.
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+
+export interface TransportCase {
+  /** Shown in the names of tests. */
+  readonly name: string;
+  /** The name in stats and facts. */
+  readonly transport: string;
+  /** Where to listen: a new place at every call. */
+  listenAddress(): string;
+}
+
+let socketDirectory: string | undefined;
+let sockets = 0;
+
+function socketPath(): string {
+  socketDirectory ??= mkdtempSync(join(tmpdir(), 'splitplane-test-'));
+  return join(socketDirectory, `${++sockets}.sock`);
+}
+
+afterAll(() => {
+  if (socketDirectory !== undefined && existsSync(socketDirectory))
+    rmSync(socketDirectory, { recursive: true });
+  socketDirectory = undefined;
+});
+
+export const TCP: TransportCase = {
+  name: 'tcp',
+  transport: 'tcp',
+  listenAddress: () => 'tcp://127.0.0.1:0',
+};
+
+const TCP_V6: TransportCase = { name: 'tcp v6', transport: 'tcp', listenAddress: () => 'tcp://[::1]:0' };
+
+const UNIX: TransportCase = {
+  name: 'unix',
+  transport: 'tcp',
+  listenAddress: () => `unix:${socketPath()}`,
+};
+
+function hasIpv6(): boolean {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  if (all.some(({ address }) => address === '::1')) return true;
+  console.warn('tcp v6 is left out: this host has no ::1.');
+  return false;
+}
+
+export const TRANSPORTS: readonly TransportCase[] = [TCP, ...(hasIpv6() ? [TCP_V6] : []), UNIX];
