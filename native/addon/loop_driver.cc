@@ -51,48 +51,53 @@ void LoopDriver::SetReferenced(bool referenced) {
   }
 }
 
-bool LoopDriver::Round() {
-  if (stopping_) return false;
+void LoopDriver::Round() {
+  if (stopping_) return;
   MonotonicNs now = NowNs();
-  if (!engine_.Poll(now, kBytesPerRound)) return false;
-  policy_.EndWait(now);
+  if (!engine_.Poll(now, kBytesPerRound)) return;
+  uint64_t arrivals = engine_.arrivals();
+  if (arrivals != std::exchange(arrivals_, arrivals)) policy_.Arrived(now);
   after_round_();
-  return true;
 }
 
-// Runs just before the loop would block. One more round sends what JavaScript posted since the last; then the
-// engine is armed, and only if it says that nothing is left may the loop sleep.
+// Runs just before the loop would block. A round sends what JavaScript posted since the last; then the wait
+// for what comes back begins, awake for as long as the policy says. What arrives is handled right here, and
+// answered by the next round, for a while. Only when the engine says that nothing is left may the loop sleep.
 void LoopDriver::BeforeSleep() {
-  if (stopping_) return;
-  bool busy = Round();
-  if (stopping_) return;
-  if (!busy) {
-    MonotonicNs budget = policy_.BeginWait(NowNs());
-    // Others are waiting for their turn on this loop when its own timeout is zero: then polling is not
-    // waiting.
-    if (budget > 0 && uv_backend_timeout(loop_) != 0) PollAwake(budget);
+  uv_idle_stop(&idle_);  // or uv_backend_timeout would see our own handle
+  MonotonicNs stay_until = NowNs() + kStayMaxNs;
+  bool arrived = false;
+  do {
+    Round();
     if (stopping_) return;
-  }
-  bool may_sleep = policy_.mode() != PollMode::kBusy && engine_.Arm();
+    // With a timeout of zero others wait for their turn on this loop.
+    MonotonicNs awake = uv_backend_timeout(loop_) == 0 ? 0 : policy_.Wait(NowNs());
+    arrived = awake > 0 && PollAwake(awake);
+    if (stopping_) return;
+  } while (arrived && NowNs() < stay_until);
+  bool may_sleep = policy_.mode() != PollMode::kBusy && !arrived && engine_.Arm();
   if (may_sleep) {
-    uv_idle_stop(&idle_);
     ArmTimer(NowNs());
   } else {
     uv_idle_start(&idle_, [](uv_idle_t*) {});
   }
 }
 
-void LoopDriver::PollAwake(MonotonicNs budget) {
+// True when something arrived.
+bool LoopDriver::PollAwake(MonotonicNs duration) {
+  uint64_t arrivals = arrivals_;
   MonotonicNs last = NowNs();
-  MonotonicNs end = last + budget;
+  MonotonicNs end = last + duration;
   int timeout_ms = uv_backend_timeout(loop_);
   if (timeout_ms >= 0) end = std::min(end, last + MonotonicNs(timeout_ms) * 1'000'000);
   while (last < end) {
-    if (Round()) return;
+    Round();
+    if (stopping_ || arrivals_ != arrivals) return true;
     MonotonicNs now = NowNs();
     if (now - last > PollPolicy::kPreemptedNs) policy_.Preempted();
     last = now;
   }
+  return false;
 }
 
 void LoopDriver::ArmTimer(MonotonicNs now) {

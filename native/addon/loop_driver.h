@@ -35,9 +35,13 @@ class LoopDriver {
   // their turn.
   static constexpr uint64_t kBytesPerRound = 1 << 20;
 
-  bool Round();  // one Poll; true if it did anything
+  // What arrives before the loop would sleep is answered without going through the loop, for this long at
+  // most.
+  static constexpr MonotonicNs kStayMaxNs = 500'000;
+
+  void Round();
   void BeforeSleep();
-  void PollAwake(MonotonicNs budget);
+  bool PollAwake(MonotonicNs duration);
   void ArmTimer(MonotonicNs now);
   static void OnHandleClosed(uv_handle_t* handle);
   void ForEachHandle(const std::function<void(uv_handle_t*)>& visit);
@@ -52,6 +56,7 @@ class LoopDriver {
   uv_idle_t idle_{};  // active while there is work left: keeps the loop from sleeping
   uv_timer_t timer_{};
   MonotonicNs timer_due_ = kNever;
+  uint64_t arrivals_ = 0;  // Engine::arrivals() after the last round
   uint32_t handles_open_ = 0;
   bool stopping_ = false;
 };

@@ -282,6 +282,16 @@ bool EngineImpl::HasWork() const {
   return !core_.told.empty() || !core_.dirty.empty() || !core_.links.idle() || core_.sessions.has_ended();
 }
 
+uint64_t EngineImpl::arrivals() const {
+  uint64_t sum = 0;
+  for (const NamedTransport& entry : transports_) {
+    if (!entry.transport) continue;
+    const TransportStats& stats = entry.transport->stats();
+    sum += stats.frames_received + stats.bytes_received + stats.operations_served;
+  }
+  return sum;
+}
+
 bool EngineImpl::Arm() {
   if (HasWork()) return false;
   for (NamedTransport& entry : transports_) {

@@ -49,6 +49,7 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
   bool Info(SessionId session, SessionInfo& out) const override;
 
   bool Poll(MonotonicNs now, uint64_t bytes_budget) override;
+  uint64_t arrivals() const override;
   bool Arm() override;
   std::vector<int> wake_fds() const override;
   MonotonicNs next_timeout() const override;
