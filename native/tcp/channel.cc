@@ -8,9 +8,7 @@
 namespace splitplane::tcp {
 namespace {
 
-// Transfers up to this may be copied through the scratch: cheaper than a system call of their own.
-constexpr uint64_t kSmallBytes = 4096;
-constexpr size_t kSmallAhead = 16 * 1024;
+constexpr size_t kSmallAhead = 8 * 1024;
 // What a peer sends when it begins a write: the announcement and the head of the first part, and not a byte
 // more.
 constexpr size_t kWriteHeads = 2 * kHeadBytes + kTagExtensionBytes;
@@ -34,13 +32,34 @@ Channel::~Channel() {
 Status Channel::Open(Fd socket, State state) {
   socket_ = std::move(socket);
   state_ = state;
-  watches_out_ = state == State::kConnecting;
-  return reactor_.Watch(EPOLL_CTL_ADD, socket_.get(), *this, watches_out_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  watched_ = Interest();
+  return reactor_.Watch(EPOLL_CTL_ADD, socket_.get(), *this, watched_);
+}
+
+uint32_t Channel::Interest() const {
+  if (state_ == State::kConnecting) return EPOLLOUT;
+  const uint32_t in = state_ == State::kJoined ? 0u : uint32_t(EPOLLIN);
+  return blocked_ ? in | EPOLLOUT : in;
+}
+
+void Channel::SendJoin(const Join& join) {
+  state_ = State::kJoining;
+  const auto extension = EncodeJoin(join);
+  sender_.Append({.kind = Kind::kJoin, .extension = extension});
+  Flush();
+  SyncInterest();
+}
+
+void Channel::StartReading() {
+  state_ = State::kOpen;
+  SyncInterest();
 }
 
 void Channel::Close() {
   state_ = State::kClosed;
   socket_.Reset();
+  sender_.Clear();
+  writes_.clear();
 }
 
 void Channel::Post() {
@@ -50,14 +69,14 @@ void Channel::Post() {
 }
 
 void Channel::Flush() {
-  if (state_ != State::kOpen && state_ != State::kJoining) return;
+  if (state_ == State::kConnecting || state_ == State::kClosed) return;
   const int64_t before = reactor_.budget;
   Result<Sender::Progress> progress = sender_.Flush(socket_.get(), reactor_.now, reactor_.budget);
   if (reactor_.budget != before) reactor_.progressed = true;
   if (!progress.ok()) return connection_.Break(progress.status());
   blocked_ = *progress == Sender::Progress::kBlocked;
   if (*progress == Sender::Progress::kOverBudget) Post();
-  if (blocked_ != watches_out_ && !in_interest_) {
+  if (Interest() != watched_ && !in_interest_) {
     in_interest_ = true;
     reactor_.interest.push_back(this);
   }
@@ -66,11 +85,11 @@ void Channel::Flush() {
 
 void Channel::SyncInterest() {
   in_interest_ = false;
-  if (state_ == State::kClosed || state_ == State::kConnecting || blocked_ == watches_out_) return;
-  Status watched =
-      reactor_.Watch(EPOLL_CTL_MOD, socket_.get(), *this, blocked_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  const uint32_t wanted = Interest();
+  if (state_ == State::kClosed || wanted == watched_) return;
+  Status watched = reactor_.Watch(EPOLL_CTL_MOD, socket_.get(), *this, wanted);
   if (!watched.ok()) return connection_.Break(std::move(watched));
-  watches_out_ = blocked_;
+  watched_ = wanted;
 }
 
 void Channel::OnReady(uint32_t events) {
@@ -92,6 +111,8 @@ void Channel::Receive() {
 }
 
 size_t Channel::ReadAhead() const {
+  if (state_ == State::kJoining) return kHeadBytes;
+  if (state_ == State::kJoined) return 0;
   if (is_control()) return kScratchBytes;
   if (bulk_inbound_ > 0) return kHeadBytes;
   return small_ahead_ ? kSmallAhead : kWriteHeads;
@@ -117,7 +138,10 @@ Status Channel::OnFrame(ConstBytes frame) {
 Status Channel::OnRecord(const Record& record) {
   if (record.kind == Kind::kJoined) {
     if (state_ != State::kJoining) return Violation("the answer to a join came twice or unasked");
-    return connection_.OnJoined(*this, record.status);
+    Status joined = connection_.OnJoined(record.status);
+    if (joined.ok() && state_ == State::kJoining) state_ = State::kJoined;
+    SyncInterest();
+    return joined;
   }
   if (state_ != State::kOpen) return Violation("something other than the answer to the join came first");
   if (record.kind == Kind::kGoodbye) {

@@ -23,9 +23,12 @@ inline constexpr uint32_t kOperationsMax = 256;
 // can make so many.
 inline constexpr size_t kAnswerBytesMax = 256 * 1024;
 
+// Transfers up to this may be copied through the scratch: cheaper than a system call of their own.
+inline constexpr uint64_t kSmallBytes = 4096;
+
 class Channel final : public Watched, public Receiver::Handler {
  public:
-  enum class State : uint8_t { kConnecting, kJoining, kOpen, kClosed };
+  enum class State : uint8_t { kConnecting, kJoining, kJoined, kOpen, kClosed };
 
   Channel(Reactor& reactor, Connection& connection, uint8_t index);
   ~Channel();
@@ -46,14 +49,15 @@ class Channel final : public Watched, public Receiver::Handler {
   }
   // There is output: the next Poll, or the end of this one, writes it.
   void Post();
-  // Tells the kernel whether output waits, if that changed.
+  // Tells the kernel what this waits for, if that changed.
   void SyncInterest();
 
   void OnReady(uint32_t events) override;
 
   Sender& sender() { return sender_; }
   State state() const { return state_; }
-  void set_state(State state) { state_ = state; }
+  void SendJoin(const Join& join);
+  void StartReading();  // joined -> open
   uint8_t index() const { return index_; }
   int fd() const { return socket_.get(); }
   bool is_control() const { return index_ == 0; }
@@ -81,6 +85,7 @@ class Channel final : public Watched, public Receiver::Handler {
   Status EndServedWrite(Inbound& transfer, Status status);
   void RefuseWrite(Inbound& transfer, const Status& why);
   Status CheckAsked() const;
+  uint32_t Interest() const;
   void Answer(const Record& record);
 
   Reactor& reactor_;
@@ -90,9 +95,9 @@ class Channel final : public Watched, public Receiver::Handler {
   Fd socket_;
   Sender sender_;
   Receiver receiver_;
-  bool posted_ = false;       // is in reactor.posted
-  bool blocked_ = false;      // the socket took no more
-  bool watches_out_ = false;  // what the kernel knows
+  bool posted_ = false;   // is in reactor.posted
+  bool blocked_ = false;  // the socket took no more
+  uint32_t watched_ = 0;  // what the kernel knows
   bool in_interest_ = false;
   uint32_t bulk_inbound_ = 0;                     // transfers to come in that are too large to be read ahead
   bool small_ahead_ = false;                      // what came last was small

@@ -62,7 +62,9 @@ void Connection::OnConnectEnded(Channel& channel) {
   if (const int error = ConnectError(channel.fd()); error != 0) {
     return Break(Status::Errno("connect", error, "cannot connect to " + address_.ToString()));
   }
-  SendJoin(channel);
+  join_.index = channel.index();
+  channel.SendJoin(join_);
+  if (closed()) return;
   if (!channel.is_control()) return;
   info_ = DescribeEnds(channel.fd());
   if (Status dialed = DialData(); !dialed.ok()) Break(std::move(dialed));
@@ -79,15 +81,7 @@ Status Connection::DialData() {
   return {};
 }
 
-void Connection::SendJoin(Channel& channel) {
-  channel.set_state(Channel::State::kJoining);
-  join_.index = channel.index();
-  const auto extension = EncodeJoin(join_);
-  channel.sender().Append({.kind = Kind::kJoin, .extension = extension});
-  channel.Flush();
-}
-
-Status Connection::OnJoined(Channel& channel, Code status) {
+Status Connection::OnJoined(Code status) {
   if (status == Code::kLimitExceeded) {
     return Status::Error(status, "join", "the peer has as many connections as it accepts: try again later");
   }
@@ -96,8 +90,9 @@ Status Connection::OnJoined(Channel& channel, Code status) {
                          "the peer speaks another version of the TCP wire: update the older side");
   }
   if (status != Code::kOk) return Status::Error(status, "join", "the peer refused the connection");
-  channel.set_state(Channel::State::kOpen);
   if (++joined_ < join_.channels + 1) return {};
+  for (auto& one : channels_) one->StartReading();
+  if (closed()) return why_;
   state_ = State::kOpen;
   deadline_ = kNever;
   if (handle_) reactor_.events->OnConnected(*handle_);

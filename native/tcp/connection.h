@@ -64,7 +64,7 @@ class Connection {
   // For its channels.
   const Requester* requester() const { return requester_ ? &*requester_ : nullptr; }
   void OnConnectEnded(Channel& channel);
-  Status OnJoined(Channel& channel, Code status);
+  Status OnJoined(Code status);
   Status OnFrame(ConstBytes frame);
   Status OnGoodbye();
   Status OnNotified(uint32_t tag_index);
@@ -104,7 +104,6 @@ class Connection {
   // connection.cc
   Status DialData();
   Status OpenSocket(uint8_t index, Fd socket, Channel::State state);
-  void SendJoin(Channel& channel);
   void End(Status why);
   void MakeRestless();
   bool has_room() const;

@@ -41,6 +41,7 @@ Status Receiver::Receive(int fd, MonotonicNs now, int64_t& budget, uint64_t& rec
       ahead = handler_.ReadAhead() + (expect_ == Expect::kTrailer ? kTrailerBytes : 0);
     }
     ahead = std::min(ahead, kScratchBytes);
+    if (target + ahead == 0) return {};  // the handler does not want to hear more now
     if (ahead > 0) gather[count++] = {buffers_.scratch.data(), ahead};
 
     msghdr message{};

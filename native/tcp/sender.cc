@@ -70,13 +70,27 @@ Sender::Stopped Sender::Stop(uint64_t operation, bool serving) {
     return announced ? Stopped::kStopped : Stopped::kUnannounced;
   }
   for (size_t i = 0; i < part_count_; i++) {
-    Outbound* transfer = parts_[i].transfer.get();
-    if (!transfer || transfer->operation != operation || transfer->serving != serving) continue;
-    if (transfer->left() == 0) return Stopped::kUnknown;
-    transfer->stopped = true;
-    return Stopped::kStopped;
+    Part& part = parts_[i];
+    Outbound& transfer = *part.transfer;
+    if (transfer.operation != operation || transfer.serving != serving) continue;
+    const bool payload_left = at_ < part.trailer_segment;
+    if (payload_left) FailPart(part, Code::kAborted);
+    transfer.stopped = true;
+    transfer.own.clear();
+    transfer.use = TagTable::Use();
+    return payload_left || transfer.left() > 0 ? Stopped::kStopped : Stopped::kUnknown;
   }
   return Stopped::kUnknown;
+}
+
+void Sender::Clear() {
+  queue_.clear();
+  ring_.clear();
+  for (size_t i = 0; i < part_count_; i++) parts_[i].transfer.reset();
+  part_count_ = 0;
+  serving_ = 0;
+  segments_.clear();
+  at_ = 0;
 }
 
 // Tells the peer that no further part comes. Writes that were stopped on purpose are told by who stopped

@@ -34,11 +34,15 @@ class Sender {
   void Start(std::unique_ptr<Outbound> transfer);
 
   enum class Stopped {
-    kUnknown,      // no such transfer, or its last part is on the way
+    kUnknown,      // no such transfer, or all of its payload was written
     kUnannounced,  // the peer never heard of it
-    kStopped,      // no further part; a part that has begun is finished
+    kStopped,      // no further part; one that has begun is completed with void bytes
   };
+  // Ends a transfer early. Its memory is let go before this returns.
   Stopped Stop(uint64_t operation, bool serving);
+
+  // Lets go of everything: the socket is closed.
+  void Clear();
 
   enum class Progress { kDrained, kBlocked, kOverBudget };
   // Writes until nothing is left, the socket is full or the budget is spent. Errors are the socket's.

@@ -51,7 +51,8 @@ void Channel::Answer(const Record& record) {
 
 Status Channel::ServeRead(const Record& record) {
   if (Status asked = CheckAsked(); !asked.ok()) return asked;
-  if (bulk_inbound_ == 0) small_ahead_ = true;
+  // A peer that moves bulk one way may begin to the other way: then nothing of it is to be read ahead.
+  small_ahead_ = record.length <= kSmallBytes;
   Result<TagTable::Use> use =
       reactor_.context.tags.Begin(Tag::From(record.extension), *connection_.requester(), Access::kRead,
                                   record.offset, record.length, record.operation, reactor_.now);

@@ -91,6 +91,7 @@ Tag Side::Export(Access access, std::vector<Slice> slices, uint32_t uses) {
 
 void Side::OnAccepted(Listener&, std::unique_ptr<Endpoint> endpoint) {
   accepted.push_back(std::move(endpoint));
+  if (on_accepted) on_accepted(*accepted.back());
 }
 
 void Side::OnFrame(Endpoint& endpoint, ConstBytes frame) {

@@ -57,7 +57,9 @@ class Side final : public TransportEvents {
   std::map<uint64_t, Completion> completions;
   std::vector<uint32_t> notified;
   std::map<Endpoint*, Status> closed;
-  std::function<void(Endpoint&)> on_frame;  // called after recording
+  // Called after recording.
+  std::function<void(Endpoint&)> on_accepted;
+  std::function<void(Endpoint&)> on_frame;
   std::function<void(Endpoint&)> on_completion;
   uint64_t budget = UINT64_MAX;
 };

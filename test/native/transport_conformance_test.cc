@@ -29,6 +29,15 @@ TEST_P(TransportTest, Connects) {
   }
 }
 
+// Goal: a frame that the acceptor sends at once is not lost, and comes after OnConnected. Method: it posts
+// while it is being handed the endpoint.
+TEST_P(TransportTest, TheAcceptorMaySpeakFirst) {
+  server.on_accepted = [&](Endpoint& accepted) { EXPECT_TRUE(Send(accepted, "welcome").ok()); };
+  client.on_frame = [&](Endpoint&) { EXPECT_EQ(client.connected, 1); };
+  Connect();
+  ASSERT_TRUE(Run([&] { return !client.frames.empty(); }));
+}
+
 // Goal: an address where nobody listens is refused, whenever that shows. Method: close the listener first.
 TEST_P(TransportTest, RefusesWhereNobodyListens) {
   auto listening = server.transport->Listen(GetParam().address(), {});
