@@ -1,36 +1,42 @@
 // Which messages a peer has sent before, by wsa:MessageID: a message that comes again is dropped, so that sending it again
-// after a break is safe. Bounded: the oldest are forgotten first.
+// after a break is safe. Bounded: ids are kept in two generations, and when the younger is full the elder is forgotten.
+// (A single set that drops its oldest entry walks over every one dropped before.)
 
-/** MessageIDs remembered for each peer. */
-export const SEEN_MESSAGES_MAX = 16_384;
-/** Peers whose messages are remembered, those silent longest forgotten first. A peer is its node: the same after a reconnect. */
+/** MessageIDs of each peer that are remembered at least; at most twice as many are. */
+export const SEEN_MESSAGES_MIN = 8192;
+/** Peers whose messages are remembered. A peer is its node, and so the same after a reconnect. */
 export const SEEN_PEERS_MAX = 1024;
 
-export class SeenMessages {
-  readonly #peers = new Map<string, Set<string>>();
+class Generations {
+  #younger = new Set<string>();
+  #elder = new Set<string>();
 
-  /** True when this peer has not sent this id before; from then on it has. */
-  isNew(peer: string, messageId: string): boolean {
-    const ids = this.#idsOf(peer);
-    if (ids.has(messageId)) return false;
+  add(id: string): boolean {
+    if (this.#younger.has(id) || this.#elder.has(id)) return false;
     // Copied: the string may be a slice that keeps the whole envelope's text alive.
-    ids.add(Buffer.from(messageId).toString());
-    if (ids.size > SEEN_MESSAGES_MAX) dropOldest(ids);
+    this.#younger.add(Buffer.from(id).toString());
+    if (this.#younger.size === SEEN_MESSAGES_MIN) {
+      this.#elder = this.#younger;
+      this.#younger = new Set();
+    }
     return true;
-  }
-
-  #idsOf(peer: string): Set<string> {
-    const ids = this.#peers.get(peer) ?? new Set();
-    // Inserted anew at each use, so that a peer that is talking is never the oldest.
-    this.#peers.delete(peer);
-    this.#peers.set(peer, ids);
-    if (this.#peers.size > SEEN_PEERS_MAX) dropOldest(this.#peers);
-    return ids;
   }
 }
 
-/** Maps and sets iterate in the order of insertion. */
-function dropOldest(from: { keys(): IterableIterator<string>; delete(key: string): boolean }): void {
-  const { value } = from.keys().next() as { value: string };
-  from.delete(value);
+export class SeenMessages {
+  readonly #peers = new Map<string, Generations>();
+  #latest: string | undefined;
+
+  /** True when this peer has not sent this id before; from then on it has. */
+  isNew(peer: string, messageId: string): boolean {
+    const seen = this.#peers.get(peer) ?? new Generations();
+    if (peer !== this.#latest) {
+      // To the end of the line: the peer that has been silent longest is forgotten first.
+      this.#latest = peer;
+      this.#peers.delete(peer);
+      this.#peers.set(peer, seen);
+      if (this.#peers.size > SEEN_PEERS_MAX) this.#peers.delete(this.#peers.keys().next().value as string);
+    }
+    return seen.add(messageId);
+  }
 }
