@@ -215,6 +215,7 @@ export class Dataplane {
     if (this.#closed) return;
     this.#closed = true;
     this.#engine.shutdown();
+    this.memory.close();
     this.#operations.abandon(new SplitplaneError('CLOSED', 'The network manager was closed.'));
     this.#exposures.abandon();
   }

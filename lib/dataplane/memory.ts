@@ -162,6 +162,7 @@ export class Memory {
   readonly #shared: SharedMemory;
   readonly #slabs = new Map<number, ArrayBuffer>();
   readonly #leaks: FinalizationRegistry<Parameters<LeakListener>[0]>;
+  #closed = false;
 
   constructor(engine: NativeEngine, shared: SharedMemory, onLeak: LeakListener) {
     this.engine = engine;
@@ -236,9 +237,14 @@ export class Memory {
 
   /** @internal False: busy, and nothing was done. */
   release(buffer: RegisteredBuffer, handle: number, unlessBusy: boolean): boolean {
-    if (native(() => this.engine.release(handle, unlessBusy ? 1 : 0)) !== 0) return false;
+    if (!this.#closed && native(() => this.engine.release(handle, unlessBusy ? 1 : 0)) !== 0) return false;
     this.#leaks.unregister(buffer);
     return true;
+  }
+
+  /** The engine is gone and its memory with it: release() has nothing left to give back, and is no error. */
+  close(): void {
+    this.#closed = true;
   }
 
   #own(buffer: RegisteredBuffer): RegisteredBuffer {

@@ -1,0 +1,90 @@
+// A connection to a serving process: connects, asks, and turns faults into failures. Knows nothing of what is asked.
+import { NetworkManager } from '../network/manager.js';
+import type { Connection, SendOptions } from '../network/connection.js';
+import type { Message } from '../network/message.js';
+import type { Envelope } from '../soap/envelope.js';
+import { failureOfFault, printable } from './failure.js';
+import type { ConnectingOptions } from './options.js';
+import { note } from './terminal.js';
+import { Fields, request, type Action, type Attributes } from './wire.js';
+
+export class Client implements Disposable {
+  readonly manager: NetworkManager;
+  readonly connection: Connection;
+
+  constructor(manager: NetworkManager, connection: Connection) {
+    this.manager = manager;
+    this.connection = connection;
+  }
+
+  /** Settles when the peer has let us in. Rejects as NetworkManager.connect does. */
+  static async connect(
+    address: string,
+    { poll, allowInsecure }: Pick<ConnectingOptions, 'poll' | 'allowInsecure'>,
+    signal?: AbortSignal,
+  ): Promise<Client> {
+    const manager = new NetworkManager({ poll, identity: 'splitplane' });
+    try {
+      const connection = await manager.connect(address, { allowInsecure, signal });
+      connection.on('interrupted', ({ code }) => {
+        note(`The connection was lost (${code}); waiting for it to come back.`);
+      });
+      connection.on('resumed', () => {
+        note('The connection is back.');
+      });
+      return new Client(manager, connection);
+    } catch (error) {
+      manager.destroy();
+      throw error;
+    }
+  }
+
+  /** The peer, as people should see it. */
+  get peerName(): string {
+    const { identity, remoteAddress } = this.connection.peer;
+    return `${remoteAddress} (${printable(identity)})`;
+  }
+
+  /** Asks, and settles with the answer, which the caller releases. A fault rejects as the failure it tells of. */
+  async request(envelope: Envelope, options: SendOptions = {}): Promise<Message> {
+    const reply = await this.connection.request(envelope, options);
+    try {
+      const { fault } = reply;
+      if (fault === undefined) return reply;
+      throw failureOfFault(fault);
+    } catch (error) {
+      reply.release();
+      throw error;
+    }
+  }
+
+  /** The same for what needs no buffers. */
+  async call(action: Action, attributes: Attributes = {}, options: SendOptions = {}): Promise<Message> {
+    return await this.request(request(action, attributes), options);
+  }
+
+  /** Asks for something that is only facts. */
+  async ask(action: Action, attributes: Attributes = {}, options: SendOptions = {}): Promise<Fields> {
+    using reply = await this.call(action, attributes, options);
+    return this.fields(reply, action);
+  }
+
+  /** What the answer to an action says. */
+  fields(reply: Message, action: Action): Fields {
+    return Fields.of(reply.envelope, `${action}Response`);
+  }
+
+  /** Tells without an answer. Settles when the peer has accepted the message. */
+  async tell(action: Action, attributes: Attributes = {}): Promise<void> {
+    await this.connection.send(request(action, attributes));
+  }
+
+  /** Says goodbye, so that the peer need not find out. */
+  async close(): Promise<void> {
+    await this.manager.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.manager.destroy();
+  }
+}

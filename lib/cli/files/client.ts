@@ -1,0 +1,205 @@
+// The asking side of file transfers: lists what is at a peer, gets files, puts files. One connection; knows nothing of
+// command lines.
+import { randomUUID } from 'node:crypto';
+import { SplitplaneError } from '../../errors.js';
+import type { Client } from '../client.js';
+import { errnoOf, Failure } from '../failure.js';
+import { include } from '../../soap/references.js';
+import { encodePath, request, type Fields } from '../wire.js';
+import type { Hashes } from './hashes.js';
+import { fileChanged, type Directory, type FoundFile, type Kind } from './root.js';
+import { digestOf, FILE_CID, registered } from './source.js';
+import { Receiver, RESUMABLE_BYTES_MIN, type Stored } from './store.js';
+
+const KINDS: readonly Kind[] = ['file', 'directory', 'other'];
+const MODE_MAX = 0o777;
+
+/** A name in a peer's directory. */
+export interface RemoteEntry {
+  readonly name: string;
+  readonly kind: Kind;
+  /** In bytes; 0 unless it is a file. */
+  readonly size: number;
+}
+
+export interface TransferOptions {
+  /** Whether checksums go with the bytes, and digests are compared at the end. */
+  readonly verify: boolean;
+  readonly signal: AbortSignal;
+  /** Bytes that are in place, those of an earlier transfer included. */
+  readonly onBytes: (count: number) => void;
+}
+
+/** A file that was transferred. */
+export interface Transferred extends Stored {
+  readonly bytes: number;
+}
+
+export class FileClient {
+  readonly #client: Client;
+  readonly #hashes: Hashes;
+  readonly #receiver: Receiver;
+
+  constructor(client: Client, hashes: Hashes) {
+    this.#client = client;
+    this.#hashes = hashes;
+    this.#receiver = new Receiver(client.manager, hashes);
+  }
+
+  /** What is at `path`; undefined when there is nothing. */
+  async stat(path: string, signal: AbortSignal): Promise<{ kind: Kind; size: number } | undefined> {
+    try {
+      const fields = await this.#client.ask('Stat', { path: encodePath(path) }, { signal });
+      const kind = fields.choice('kind', KINDS);
+      return { kind, size: kind === 'file' ? fields.count('size') : 0 };
+    } catch (error) {
+      if (error instanceof Failure && error.errno === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** The names in a directory, page by page, in their order. */
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<RemoteEntry, void, void> {
+    let after: string | undefined;
+    for (;;) {
+      const place = { path: encodePath(path), after: after === undefined ? undefined : encodePath(after) };
+      const page = await this.#client.ask('List', place, { signal });
+      const entries = page.items('Entry').map(readEntry);
+      yield* entries;
+      const last = entries.at(-1)?.name;
+      if (!page.flag('more') || last === undefined) return;
+      // The peer chooses names and order; without this it could go on for ever.
+      if (after !== undefined && last <= after) throw lyingPeer('a directory that does not advance');
+      after = last;
+    }
+  }
+
+  async makeDirectory(path: string, signal: AbortSignal): Promise<void> {
+    await this.#client.ask('MakeDirectory', { path: encodePath(path) }, { signal });
+  }
+
+  /** Gets the file at `path` as `name` in `directory`. Settles and rejects as Receiver.store does. */
+  async get(
+    path: string,
+    directory: Directory,
+    name: string,
+    options: TransferOptions,
+  ): Promise<Transferred> {
+    const { verify, signal, onBytes } = options;
+    const written = encodePath(path);
+    using reply = await this.#client.call('Get', { path: written }, { signal });
+    const fields = this.#client.fields(reply, 'Get');
+    const size = fields.count('size');
+    const version = fields.text('version');
+    const remote = reply.buffer(FILE_CID);
+    if ((remote?.length ?? 0) !== size) throw lyingPeer('a file of another length than it says');
+    const digest = (length: number): Promise<string> =>
+      this.#client
+        .ask('Digest', { path: written, length, version }, { signal })
+        .then((answer) => answer.sha256());
+    // Asked now, so that the peer computes it while the bytes are moving.
+    const whole = verify ? digest(size) : undefined;
+    whole?.catch(() => undefined);
+    try {
+      const stored = await this.#receiver.store(directory, name, {
+        remote,
+        size,
+        mode: fields.count('mode', MODE_MAX),
+        verify,
+        signal,
+        start: async (partial) => {
+          if (partial.size < RESUMABLE_BYTES_MIN || partial.size > size) return 0;
+          const [here, there] = await Promise.all([partial.prefixDigest(), digest(partial.size)]);
+          if (here !== there) return 0;
+          onBytes(partial.size);
+          return partial.size;
+        },
+        // A file of another version by now: then it was not this one that was read.
+        senderSha256: () => whole ?? Promise.resolve(''),
+        onBytes,
+      });
+      if (!verify) await this.#checkVersion(written, version, directory.showing(name), signal);
+      return { bytes: size, ...stored };
+    } catch (error) {
+      if (isMismatch(error)) await this.#checkVersion(written, version, path, signal);
+      throw error;
+    }
+  }
+
+  /** Puts a file at `path`. Settles when it is on the peer's disk under its name. */
+  async put(file: FoundFile, path: string, options: TransferOptions): Promise<Transferred> {
+    const { verify, signal } = options;
+    const written = encodePath(path);
+    const from = await this.#resumeAt(file, written, options);
+    using region = await registered(this.#client.manager, file);
+    const id = randomUUID();
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
+    const told = verify ? this.#tellDigest(file, id, either) : Promise.resolve();
+    // When this side cannot say what the file is, the peer must not store it.
+    told.catch((error: unknown) => {
+      stop.abort(error);
+    });
+    try {
+      const buffers = region === undefined ? [] : [{ buffer: region, cid: FILE_CID, uses: Infinity }];
+      const attributes = { path: written, id, mode: file.mode, from, verify };
+      const content = region === undefined ? [] : [include(FILE_CID)];
+      using reply = await this.#client.request(request('Put', attributes, content), {
+        buffers,
+        signal: either,
+      });
+      const fields = this.#client.fields(reply, 'Put');
+      if (!verify) await file.checkUnchanged();
+      const sha256 = verify ? fields.sha256() : undefined;
+      return { bytes: file.size, resumedFrom: fields.count('resumedFrom', file.size), sha256 };
+    } catch (error) {
+      if (stop.signal.aborted) throw stop.signal.reason;
+      if (isMismatch(error)) await file.checkUnchanged();
+      throw error;
+    } finally {
+      stop.abort();
+      await told.catch(() => undefined);
+    }
+  }
+
+  async #tellDigest(file: FoundFile, id: string, signal: AbortSignal): Promise<void> {
+    const sha256 = await digestOf(this.#hashes, file, file.size, signal);
+    await this.#client.tell('PutDigest', { id, sha256 });
+  }
+
+  /** How much of the file the peer has from a transfer that broke off. */
+  async #resumeAt(file: FoundFile, written: string, options: TransferOptions): Promise<number> {
+    const { signal, onBytes } = options;
+    if (file.size < RESUMABLE_BYTES_MIN) return 0;
+    const there = await this.#client.ask('Partial', { path: written }, { signal });
+    const size = there.count('size');
+    if (size < RESUMABLE_BYTES_MIN || size > file.size) return 0;
+    if ((await digestOf(this.#hashes, file, size, signal)) !== there.sha256()) return 0;
+    onBytes(size);
+    return size;
+  }
+
+  async #checkVersion(written: string, version: string, path: string, signal: AbortSignal): Promise<void> {
+    const now = await this.#client.ask('Stat', { path: written }, { signal }).catch((error: unknown) => {
+      throw errnoOf(error) === 'ENOENT' ? fileChanged(path) : error;
+    });
+    if (!now.has('version') || now.text('version') !== version) throw fileChanged(path);
+  }
+}
+
+function isMismatch(error: unknown): boolean {
+  return error instanceof SplitplaneError && error.code === 'CHECKSUM_MISMATCH';
+}
+
+/** A name is a peer's word: it must be one, and lead nowhere. */
+function readEntry(fields: Fields): RemoteEntry {
+  const name = fields.path('name');
+  if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name))
+    throw lyingPeer('a name that is none');
+  const kind = fields.choice('kind', KINDS);
+  return { name, kind, size: fields.has('size') ? fields.count('size') : 0 };
+}
+
+function lyingPeer(what: string): Failure {
+  return new Failure('PROTOCOL_VIOLATION', `The peer answered with ${what}. Nothing of it was used.`);
+}

@@ -1,0 +1,118 @@
+// `splitplane get HOST:PATH… DIR`: files and directories from a serving host.
+import { mkdir } from 'node:fs/promises';
+import { Command } from 'commander';
+import { Client } from './client.js';
+import { Failure, printable, UsageError, withPath } from './failure.js';
+import { FileClient } from './files/client.js';
+import { Hashes } from './files/hashes.js';
+import { Root } from './files/root.js';
+import { Interruption, parsePlace, type RemotePlace } from './options.js';
+import { note } from './terminal.js';
+import {
+  addTransferOptions,
+  EntryCounter,
+  joined,
+  TRANSFER_HELP,
+  Transfers,
+  type Job,
+  type TransferCommandOptions,
+} from './transfer.js';
+
+const HELP = `
+PATH is below the root that the host serves; HOST:. is all of it. DIR is made when it is not there.
+A directory is transferred with everything in it.
+${TRANSFER_HELP}
+
+Examples:
+  splitplane get 127.0.0.1:model.bin .
+  splitplane get 127.0.0.1:7350:results/run-7 tcp://127.0.0.1:7350/notes.txt ./here
+  splitplane get --json unix:/run/splitplane.sock:. ./copy`;
+
+interface GetJob extends Job {
+  readonly remote: string;
+  /** Below DIR: the directory, and the name in it. */
+  readonly above: string;
+  readonly name: string;
+}
+
+export function getCommand(): Command {
+  const command = new Command('get')
+    .description('copy files and directories from a host')
+    .usage('[options] <host:path...> <dir>')
+    .argument('<places...>', 'HOST:PATH of what to copy, all from one host, then DIR: where to');
+  return addTransferOptions(command).addHelpText('after', HELP).action(get);
+}
+
+async function get(places: string[], options: TransferCommandOptions): Promise<void> {
+  const target = places.at(-1);
+  const sources = places.slice(0, -1).map(parsePlace);
+  const [first] = sources;
+  if (first === undefined || target === undefined)
+    throw new UsageError('It takes HOST:PATH, one or more, and then DIR.');
+  if (sources.some(({ address }) => address !== first.address))
+    throw new UsageError('These places are on several hosts. Get from one host at a time.');
+  using interruption = new Interruption();
+  const { signal } = interruption;
+  using client = await Client.connect(first.address, options, signal);
+  await withPath(target, () => mkdir(target, { recursive: true }));
+  await using root = await Root.open(target);
+  await using hashes = new Hashes();
+  const files = new FileClient(client, hashes);
+  const transfers = new Transfers(client, options.json, interruption);
+  const collection = new Collection(files, root, signal);
+  for (const source of sources) {
+    await collection.add(source).catch((error: unknown) => {
+      transfers.fail(source.path || '.', error);
+    });
+  }
+  const verify = options.checksum;
+  process.exitCode = await transfers.run(collection.jobs, async ({ remote, above, name }, onBytes) => {
+    await using directory = await root.directory(above);
+    return await files.get(remote, directory, name, { verify, signal, onBytes });
+  });
+  if (!signal.aborted) await client.close();
+}
+
+/** Finds what there is to get, and makes the directories for it. */
+class Collection {
+  readonly jobs: GetJob[] = [];
+  readonly #files: FileClient;
+  readonly #root: Root;
+  readonly #signal: AbortSignal;
+  readonly #found = new EntryCounter();
+
+  constructor(files: FileClient, root: Root, signal: AbortSignal) {
+    this.#files = files;
+    this.#root = root;
+    this.#signal = signal;
+  }
+
+  async add({ path }: RemotePlace): Promise<void> {
+    const found = await this.#files.stat(path, this.#signal);
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    if (found?.kind === 'directory') await this.#addDirectory(path, name);
+    else if (found?.kind === 'file') this.#addFile(path, '', name, found.size);
+    else if (found === undefined)
+      throw new Failure('SYSTEM', `${path}: There is no such file or directory. Check the path.`, {
+        errno: 'ENOENT',
+        path,
+      });
+    else throw new Failure('INVALID_ARGUMENT', `${path} is neither file nor directory. Name one.`, { path });
+  }
+
+  async #addDirectory(remote: string, local: string): Promise<void> {
+    this.#found.count();
+    await (await this.#root.directory(local, { create: true }))[Symbol.asyncDispose]();
+    for await (const { name, kind, size } of this.#files.list(remote, this.#signal)) {
+      const path = joined(remote, name);
+      if (kind === 'file') this.#addFile(path, local, name, size);
+      else if (kind === 'directory') await this.#addDirectory(path, joined(local, name));
+      else note(`${printable(path)} is left out: it is neither file nor directory.`);
+    }
+  }
+
+  #addFile(remote: string, above: string, name: string, size: number): void {
+    this.#found.count();
+    this.jobs.push({ path: remote, to: joined(above, name), remote, above, name, size });
+  }
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+// The command `splitplane`: its subcommands, and how the process ends. One file per subcommand beside this one.
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { EXIT, EXIT_CODES_HELP, exitCodeOf } from './failure.js';
+import { getCommand } from './get.js';
+import { infoCommand } from './info.js';
+import { perfCommand } from './perf.js';
+import { pingCommand } from './ping.js';
+import { putCommand } from './put.js';
+import { serveCommand } from './serve.js';
+import { complain } from './terminal.js';
+
+const HOST_HELP = `
+HOST is HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:/PATH; the port is 7350 when left out.
+Nothing protects what is sent between hosts in this version: beyond this host, both sides have to
+say --allow-insecure.
+
+Examples:
+  splitplane serve --root /srv/data                  # on one side
+  splitplane get 127.0.0.1:data.bin .                # on the other
+  splitplane put ./results 127.0.0.1:7350:incoming/
+  splitplane perf 127.0.0.1 --quick
+`;
+
+const { version } = createRequire(import.meta.url)('splitplane/package.json') as { version: string };
+
+/** Commander exits by itself unless told otherwise; and it knows one exit code for everything that is wrong. */
+function endByItself(command: Command): void {
+  command.exitOverride().showHelpAfterError('Run it with --help for its options.');
+  for (const subcommand of command.commands) endByItself(subcommand);
+}
+
+const program = new Command('splitplane')
+  .description('Moves messages and bulk data between hosts: the message on one plane, its bytes on another.')
+  .version(version)
+  .addHelpText('after', HOST_HELP + EXIT_CODES_HELP);
+for (const make of [infoCommand, pingCommand, serveCommand, putCommand, getCommand, perfCommand]) {
+  program.addCommand(make());
+}
+endByItself(program);
+
+// Whoever reads standard output may have seen enough (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok);
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else process.exitCode = exitCodeOf(complain(error, process.argv.includes('--json')));
+}

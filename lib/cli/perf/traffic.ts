@@ -1,0 +1,131 @@
+// What is measured: for each metric, traffic between this process and a serving one that goes on until it is told to stop, and
+// says what arrived. Looks at no clock but for round trips, and adds nothing up: whoever measures does.
+import { setImmediate as immediate } from 'node:timers/promises';
+import type { RegisteredBuffer } from '../../dataplane/memory.js';
+import type { RemoteBuffer } from '../../dataplane/remote.js';
+import { include } from '../../soap/references.js';
+import { Failure } from '../failure.js';
+import type { Client } from '../client.js';
+import { request } from '../wire.js';
+import { SENDS_IN_FLIGHT } from './limits.js';
+import { touched } from './server.js';
+
+/** In the order in which they run and are printed. */
+export const METRICS = [
+  'message_rtt', // A message with a payload of `size`, and its echo.
+  'message_rate', // Messages one way with `size` bytes of text in their body.
+  'push', // Writes of `size` into the peer's memory.
+  'pull', // Reads of `size` out of the peer's memory.
+  'read_rtt', // One read at a time.
+  'write_rtt', // One write at a time.
+] as const;
+export type Metric = (typeof METRICS)[number];
+
+/** Who is told. */
+export interface Listener {
+  /** A round trip that began at this value of performance.now() has ended. */
+  roundTrip(begin: number): void;
+  /** Payload is where it was to go, verified; so many messages or transfers. */
+  delivered(bytes: number, count: number): void;
+}
+
+/** Transfers in flight at once: the next is on its way while the last is verified. */
+const TRANSFERS_IN_FLIGHT = 4;
+
+/**
+ * Keeps the traffic of a metric going until `signal` aborts; settles when nothing is in flight any more. Rejects with what
+ * moving rejects with.
+ */
+export async function drive(
+  client: Client,
+  metric: Metric,
+  size: number,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<void> {
+  switch (metric) {
+    case 'message_rtt':
+      await exchange(client, size, listener, signal);
+      return;
+    case 'message_rate':
+      await discard(client, size, listener, signal);
+      return;
+    case 'push':
+    case 'pull':
+      await transfer(client, metric, size, TRANSFERS_IN_FLIGHT, listener, signal);
+      return;
+    case 'read_rtt':
+      await transfer(client, 'pull', size, 1, listener, signal);
+      return;
+    case 'write_rtt':
+      await transfer(client, 'push', size, 1, listener, signal);
+  }
+}
+
+async function exchange(
+  client: Client,
+  size: number,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<void> {
+  using payload = touched(client.manager, size);
+  while (!signal.aborted) {
+    const begin = performance.now();
+    await ping(client, payload, 'Echo');
+    listener.roundTrip(begin);
+    listener.delivered(2 * size, 1);
+  }
+}
+
+/** One exchange; settles when the payload is back. */
+export async function ping(
+  client: Client,
+  payload: RegisteredBuffer,
+  action: 'Ping' | 'Echo',
+  signal?: AbortSignal,
+): Promise<void> {
+  const { connection } = client;
+  const envelope = request(action, {}, [include('buffer-0')]);
+  using reply = await connection.request(envelope, { buffers: [payload], signal });
+  const echo = reply.buffers[0];
+  if (echo?.length !== payload.length) {
+    throw new Failure('MESSAGE_INVALID', 'The echo is not what was sent. Is this `splitplane serve`?');
+  }
+  if (echo.inline === undefined) (await echo.resolve({ signal })).release();
+}
+
+async function discard(client: Client, size: number, listener: Listener, signal: AbortSignal): Promise<void> {
+  const text = 'x'.repeat(size);
+  while (!signal.aborted) {
+    const sends = Array.from({ length: SENDS_IN_FLIGHT }, () =>
+      client.connection.send(request('Discard', {}, [text])),
+    );
+    await Promise.all(sends);
+    listener.delivered(size * SENDS_IN_FLIGHT, SENDS_IN_FLIGHT);
+    await immediate();
+  }
+}
+
+async function transfer(
+  client: Client,
+  direction: 'push' | 'pull',
+  size: number,
+  inFlight: number,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<void> {
+  using shared = await client.call('Share', { size, access: direction === 'push' ? 'write' : 'read' });
+  const [remote] = shared.buffers;
+  if (remote === undefined) throw new Failure('MESSAGE_INVALID', 'The peer shared no memory.');
+  const lane = async (there: RemoteBuffer): Promise<void> => {
+    using here = touched(client.manager, size);
+    while (!signal.aborted) {
+      const begin = performance.now();
+      if (direction === 'push') await there.write(here);
+      else await there.resolve({ into: here });
+      if (inFlight === 1) listener.roundTrip(begin);
+      listener.delivered(size, 1);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, () => lane(remote)));
+}

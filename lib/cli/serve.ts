@@ -1,0 +1,97 @@
+// `splitplane serve`: offers a directory, and what `ping` and `perf` need, until it is told to stop.
+import { once } from 'node:events';
+import { Command } from 'commander';
+import { NetworkManager } from '../network/manager.js';
+import { EXIT } from './failure.js';
+import { FileService } from './files/server.js';
+import { Root } from './files/root.js';
+import {
+  allowInsecureOption,
+  checkAddress,
+  Interruption,
+  jsonOption,
+  pollOption,
+  type ConnectingOptions,
+} from './options.js';
+import { PerfService } from './perf/server.js';
+import { Service, type LogEntry } from './service.js';
+import { formatBytes, print, printJson } from './terminal.js';
+
+const HELP = `
+Serves what lies below the root and nothing else: ".." and symbolic links that lead out are refused.
+Whoever can connect may read and, without --read-only, write there. On loopback that is every user of
+this machine; listen on unix:/PATH in a directory of yours to keep others out.
+
+The first line says where it listens; port 0 takes a free one. Then comes a line for each request: time,
+peer, action, path, bytes, milliseconds, outcome. SIGINT or SIGTERM ends it in good order, with exit code 0.
+
+Examples:
+  splitplane serve --root /srv/data --read-only
+  splitplane serve --listen 127.0.0.1:0 --json
+  splitplane serve --listen unix:/run/user/1000/splitplane.sock
+  splitplane serve --listen 0.0.0.0:7350 --allow-insecure     # a network that you trust`;
+
+interface ServeOptions extends ConnectingOptions {
+  readonly listen: string;
+  readonly root: string;
+  readonly readOnly: boolean;
+  readonly quiet: boolean;
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('offer a directory to get from and put to, and answer ping and perf')
+    .option('--listen <address>', 'where to listen', '127.0.0.1:7350')
+    .option('--root <dir>', 'what to offer', '.')
+    .option('--read-only', 'refuse to write', false)
+    .addOption(pollOption())
+    .addOption(allowInsecureOption())
+    .option('--quiet', 'no line for each request', false)
+    .addOption(jsonOption('the lines as JSON'))
+    .addHelpText('after', HELP)
+    .action(serve);
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  checkAddress(options.listen);
+  const { json, quiet, poll, allowInsecure } = options;
+  using interruption = new Interruption();
+  await using root = await Root.open(options.root);
+  const manager = new NetworkManager({ poll });
+  try {
+    await using files = new FileService(root, manager, options.readOnly);
+    const log = quiet ? () => undefined : json ? logJson : logLine;
+    const service = new Service(manager, { ...files.handlers, ...new PerfService().handlers }, log);
+    const { address } = await manager.listen(options.listen, { allowInsecure });
+    if (json) printJson({ listening: address, root: options.root, pid: process.pid });
+    else print(`Listening on ${address}, serving ${options.root}${options.readOnly ? ', read only' : ''}`);
+    const running = service.run();
+    if (!interruption.signal.aborted) await once(interruption.signal, 'abort');
+    // At once: a peer that goes on transferring would keep a polite close waiting.
+    manager.destroy();
+    await running;
+    process.exitCode = EXIT.ok;
+  } finally {
+    manager.destroy();
+  }
+}
+
+function logJson({ action, peer, path, bytes, ms, problem }: LogEntry): void {
+  printJson({
+    time: new Date().toISOString(),
+    peer,
+    action,
+    path,
+    bytes,
+    ms: Math.round(ms),
+    error: problem,
+  });
+}
+
+function logLine({ action, peer, path, bytes, ms, problem }: LogEntry): void {
+  const what = [new Date().toISOString(), peer, action];
+  if (path !== undefined) what.push(JSON.stringify(path));
+  if (bytes !== undefined) what.push(formatBytes(bytes));
+  what.push(`${ms.toFixed(0)} ms`, problem === undefined ? 'ok' : `${problem.code}: ${problem.message}`);
+  print(what.join(' '));
+}

@@ -1,0 +1,82 @@
+// What the commands write: lines for people on standard output, JSON lines for programs, problems and progress on standard
+// error. Knows nothing of what is written.
+import { SingleBar } from 'cli-progress';
+import { describe, type Problem } from './failure.js';
+
+/** How often a progress bar is drawn anew. */
+const PROGRESS_EVERY_MS = 100;
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** Tells of a failure: a sentence, or with `json` one line with the property `error`. Answers what it told. */
+export function complain(error: unknown, json: boolean): Problem {
+  const problem = describe(error);
+  const line = json ? JSON.stringify({ error: problem }) : `splitplane: ${problem.message} [${problem.code}]`;
+  process.stderr.write(`${line}\n`);
+  return problem;
+}
+
+/** Something that people should know and programs need not. */
+export function note(line: string): void {
+  process.stderr.write(`splitplane: ${line}\n`);
+}
+
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return unit === 0 ? `${bytes} B` : `${value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
+}
+
+/** Sizes of buffers, which are powers of two. */
+export function formatSize(bytes: number): string {
+  if (bytes >= 1 << 20 && bytes % (1 << 20) === 0) return `${bytes / (1 << 20)} MiB`;
+  if (bytes >= 1 << 10 && bytes % (1 << 10) === 0) return `${bytes / (1 << 10)} KiB`;
+  return `${bytes} B`;
+}
+
+/** Rows under their headings: the first column to the left, the others to the right. */
+export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+  const all = [headings, ...rows];
+  const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  for (const row of all) {
+    const cells = row.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+    );
+    print(cells.join('  ').trimEnd());
+  }
+}
+
+/** A bar on standard error that shows `moved()` of `total` bytes; answers how to take it away. Only on a terminal. */
+export function showProgress(total: number, moved: () => number): () => void {
+  if (!process.stderr.isTTY || total === 0) return () => undefined;
+  const bar = new SingleBar({
+    format: '{bar} {percentage}% | {moved} of {size} | {rate}/s | {eta_formatted} left',
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: true,
+  });
+  const begin = performance.now();
+  const size = formatBytes(total);
+  const facts = () => {
+    const bytes = Math.min(moved(), total);
+    const rate = formatBytes(Math.round((bytes * 1000) / Math.max(1, performance.now() - begin)));
+    return { bytes, payload: { moved: formatBytes(bytes), size, rate } };
+  };
+  bar.start(total, 0, facts().payload);
+  const timer = setInterval(() => {
+    const { bytes, payload } = facts();
+    bar.update(bytes, payload);
+  }, PROGRESS_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    bar.stop();
+  };
+}
