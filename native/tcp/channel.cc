@@ -22,7 +22,7 @@ Channel::Channel(Reactor& reactor, Connection& connection, uint8_t index)
       connection_(connection),
       index_(index),
       sender_(reactor.stats),
-      receiver_(*this, reactor.buffers, reactor.stats) {}
+      receiver_(*this, reactor.buffers, reactor.stats, index == 0) {}
 
 Channel::~Channel() {
   if (posted_) std::erase(reactor_.posted, this);

@@ -17,8 +17,8 @@
 namespace splitplane::tcp {
 
 // Sockets that have not become part of an endpoint. One more pushes the oldest out: whoever is honest joins
-// within a round trip.
-inline constexpr size_t kUnjoinedMax = 256;
+// within a round trip. Room for some hundred peers that connect at the same moment with their data sockets.
+inline constexpr size_t kUnjoinedMax = 1024;
 inline constexpr MonotonicNs kUnjoinedTimeoutNs = 10'000'000'000;
 // How long no connection is accepted when the process has no descriptors left. They wait in the backlog.
 inline constexpr MonotonicNs kAcceptPauseNs = 100'000'000;

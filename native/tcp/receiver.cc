@@ -190,6 +190,9 @@ Status Receiver::HandleHead(ConstBytes item) {
   if (Status status = DecodeRecord(item, record); !status.ok()) return status;
   if (!record.has_payload()) return handler_.OnRecord(record);
   if (record.kind == Kind::kFrame) {
+    if (!takes_frames_) {
+      return Status::Error(Code::kProtocolViolation, "frame", "a frame came on a data socket");
+    }
     if (record.flags != kFlagChecksum) {
       return Status::Error(Code::kProtocolViolation, "frame", "a frame comes without its checksum");
     }

@@ -46,8 +46,10 @@ class Receiver {
     ~Handler() = default;
   };
 
-  Receiver(Handler& handler, ReceiveBuffers& buffers, TransportStats& stats)
-      : handler_(handler), buffers_(buffers), stats_(stats) {}
+  // `takes_frames`: of a control socket; elsewhere a frame is a violation, found before anything is kept for
+  // it.
+  Receiver(Handler& handler, ReceiveBuffers& buffers, TransportStats& stats, bool takes_frames)
+      : handler_(handler), buffers_(buffers), stats_(stats), takes_frames_(takes_frames) {}
   Receiver(const Receiver&) = delete;
   Receiver& operator=(const Receiver&) = delete;
 
@@ -68,6 +70,7 @@ class Receiver {
   Handler& handler_;
   ReceiveBuffers& buffers_;
   TransportStats& stats_;
+  const bool takes_frames_;
   Expect expect_ = Expect::kHead;
   std::vector<uint8_t> held_;  // an item that is not complete yet
   size_t frame_bytes_ = 0;     // payload of the frame that is expected
