@@ -95,11 +95,14 @@ void EngineObject::Deliver(size_t count) {
   if (core_ == nullptr) return;
   Napi::Env env = Env();
   Napi::HandleScope scope(env);
-  deliver_.MakeCallback(Value(), {Napi::Number::New(env, double(count))}, *async_);
-  if (env.IsExceptionPending()) {
-    // A mistake in a user's handler: as with any event emitter, it ends as an uncaught exception.
-    napi_fatal_exception(env, env.GetAndClearPendingException().Value());
-  }
+  napi_value argument = Napi::Number::New(env, double(count));
+  // Raw, because the wrappers throw when JavaScript cannot run any more, and to throw is then fatal: libuv still calls us
+  // while an environment ends, as worker.terminate() does in the middle of anything. Nobody is left to be told.
+  if (napi_make_callback(env, *async_, Value(), deliver_.Value(), 1, &argument, nullptr) == napi_ok) return;
+  napi_value exception = nullptr;
+  if (!env.IsExceptionPending() || napi_get_and_clear_last_exception(env, &exception) != napi_ok) return;
+  // A mistake in a user's handler: as with any event emitter, it ends as an uncaught exception.
+  napi_fatal_exception(env, exception);
 }
 
 Engine* EngineObject::Open(const Napi::CallbackInfo& info) {

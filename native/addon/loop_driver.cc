@@ -30,7 +30,7 @@ Status LoopDriver::Start() {
   }
   for (auto& poll : wakes_) {
     int error = uv_poll_start(poll.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
-      static_cast<LoopDriver*>(handle->data)->Round();
+      static_cast<LoopDriver*>(handle->data)->Wake();
     });
     if (error != 0) return Status::Errno("uv_poll_start", -error);
   }
@@ -60,15 +60,23 @@ void LoopDriver::Round() {
   after_round_();
 }
 
+// A descriptor is readable. What arrived is handled, and answers leave at once rather than after the loop's
+// other phases.
+void LoopDriver::Wake() {
+  Round();
+  if (!stopping_ && !engine_.Arm()) Round();
+}
+
 // Runs just before the loop would block. A round sends what JavaScript posted since the last; then the wait
 // for what comes back begins, awake for as long as the policy says. What arrives is handled right here, and
 // answered by the next round, for a while. Only when the engine says that nothing is left may the loop sleep.
 void LoopDriver::BeforeSleep() {
+  if (stopping_) return;
   uv_idle_stop(&idle_);  // or uv_backend_timeout would see our own handle
   MonotonicNs stay_until = NowNs() + kStayMaxNs;
   bool arrived = false;
   do {
-    Round();
+    if (!engine_.Arm()) Round();
     if (stopping_) return;
     // With a timeout of zero others wait for their turn on this loop.
     MonotonicNs awake = uv_backend_timeout(loop_) == 0 ? 0 : policy_.Wait(NowNs());

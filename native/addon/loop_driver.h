@@ -40,6 +40,7 @@ class LoopDriver {
   static constexpr MonotonicNs kStayMaxNs = 500'000;
 
   void Round();
+  void Wake();
   void BeforeSleep();
   bool PollAwake(MonotonicNs duration);
   void ArmTimer(MonotonicNs now);
