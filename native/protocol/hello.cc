@@ -124,8 +124,8 @@ Status DecodeHello(const Frame& frame, Hello& out) {
   }
   if (welcome && (out.features & ~kFeatures) != 0)
     return Violation("a welcome chose features that were not offered");
-  if (!welcome && (out.secret != Secret{} || out.epoch != 0)) {
-    return Violation("a hello carries a secret or an epoch, which only a welcome has");
+  if (!welcome && (out.secret != Secret{} || out.epoch != 0 || frame.acknowledged != 0)) {
+    return Violation("a hello carries a secret, an epoch or an acknowledgement, which only a welcome has");
   }
   return DecodeLists(frame, out);
 }

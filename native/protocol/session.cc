@@ -26,7 +26,6 @@ Session::Session(EngineCore& core, SessionId id, Transport& transport)
       inbox_(core.options.message_bytes_max, core.options.window_messages, core.options.window_bytes) {}
 
 Session::~Session() {
-  if (link_) link_->session = nullptr;
   for (OperationList* list : {&posted_, &waiting_}) {
     while (Operation* operation = list->first()) {
       list->Remove(operation);

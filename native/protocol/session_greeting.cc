@@ -60,7 +60,7 @@ void Session::OnWelcome(Link& link, const Frame& frame) {
   Hello hello;
   if (Status status = DecodeHello(frame, hello); !status.ok()) return Fail(std::move(status));
   if (state_ == State::kInterrupted) return OnResumeWelcome(link, hello, frame.acknowledged);
-  OnFirstWelcome(link, std::move(hello));
+  if (Acknowledge(frame.acknowledged)) OnFirstWelcome(link, std::move(hello));
 }
 
 void Session::OnFirstWelcome(Link& link, Hello hello) {
@@ -133,7 +133,7 @@ void Session::PostWelcome(Link& link, uint32_t epoch) {
 void Session::OnFirstStart(Link& link, const Frame& frame) {
   const ConstBytes secret = frame.bytes.subspan(kStartSecretAt, kSecretBytes);
   std::copy(secret.begin(), secret.end(), dialer_secret_.begin());
-  GoLive(link);
+  if (Acknowledge(frame.acknowledged)) GoLive(link);
 }
 
 void Session::OfferResume(Link& link) {

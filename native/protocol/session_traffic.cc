@@ -220,9 +220,9 @@ void Session::OnCancelFrame(const Frame& frame) {
   if (!outcome.ok()) return Fail(outcome.status());
   OweAck();
   const MessageId message = LoadLittle<uint64_t>(frame.bytes.data() + kCancelMessageAt);
-  if (message == 0 || message > inbox_.last_message())
-    return Fail(Violation("a message is canceled that never came"));
-  if (*outcome == Inbox::Outcome::kComplete) core_.told.Now().OnMessageCanceled(id_, message);
+  // A sender that cancels twice, once before it sent and once after, names a message that never came.
+  if (*outcome == Inbox::Outcome::kNothing || message > inbox_.last_message()) return;
+  core_.told.Now().OnMessageCanceled(id_, message);
 }
 
 void Session::OnReleaseFrame(const Frame& frame) {

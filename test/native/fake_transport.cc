@@ -74,6 +74,7 @@ FakeEndpoint::~FakeEndpoint() {
 }
 
 void FakeEndpoint::End(Status why, bool lose_what_is_on_the_way) {
+  if (closed_) return;
   if (lose_what_is_on_the_way) arrivals_.clear();
   Arrive({.kind = Arrival::Kind::kClosed, .why = std::move(why)});
   closed_ = true;

@@ -152,7 +152,7 @@ class ProtocolTest : public testing::Test {
     for (int round = 0; round < kRoundsMax; round++) {
       bool happened = false;
       for (Node* node : {alice.get(), bob.get(), mallory.get()}) {
-        if (!node) continue;
+        if (!node || !node->engine) continue;
         happened |= node->engine->Poll(now, UINT64_MAX);
         happened |= !node->engine->Arm();
       }
@@ -162,6 +162,7 @@ class ProtocolTest : public testing::Test {
   }
   // Moves time on in steps in which every timer has its turn.
   void Pass(uint64_t ms) {
+    Settle();
     const MonotonicNs end = now + ms * kMs;
     while (now < end) {
       MonotonicNs next = end;

@@ -43,6 +43,203 @@ TEST_F(ProtocolMessages, CarryAttachmentsInTheirOrder) {
   EXPECT_EQ(bob->received[0].deadline_ms, 1500u);
 }
 
+TEST_F(ProtocolMessages, OfEverySizeArriveWhole) {
+  network.send_bytes_max = 8 * 1024;
+  Open();
+  const size_t part = 8 * 1024 - 56;
+  for (size_t size :
+       {size_t{0}, size_t{1}, part - 1, part, part + 1, 2 * part, 2 * part + 1, size_t{1} << 20}) {
+    std::string envelope(size, 'x');
+    for (size_t i = 0; i < size; i++) envelope[i] = char('a' + i * 7 % 26);
+    ASSERT_NE(alice->Send(envelope), 0u);
+    Settle();
+    ASSERT_EQ(bob->received.size(), 1u);
+    EXPECT_EQ(bob->received[0].envelope, envelope);
+    bob->received.clear();
+  }
+}
+
+TEST_F(ProtocolMessages, LargerThanEitherSideAllowsAreRefusedHere) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.message_bytes_max = 100;
+  Open(Node::Options("alice"), bobs);
+  const std::string envelope(101, 'x');
+  const ConstBytes bytes(reinterpret_cast<const uint8_t*>(envelope.data()), envelope.size());
+  EXPECT_EQ(alice->engine->Send(alice->session(), {bytes, {}, 0}).status().code(), Code::kLimitExceeded);
+  EXPECT_EQ(bob->engine->Send(bob->session(), {bytes, {}, 0}).status().code(), Code::kLimitExceeded);
+  EXPECT_TRUE(alice->engine->Send(alice->session(), {bytes.first(100), {}, 0}).ok());
+  const std::vector<OutgoingAttachment> attachments(kAttachmentsMax + 1, {true, {}, nullptr});
+  EXPECT_EQ(alice->engine->Send(alice->session(), {{}, attachments, 0}).status().code(),
+            Code::kLimitExceeded);
+  EXPECT_TRUE(
+      alice->engine->Send(alice->session(), {{}, std::span(attachments).first(kAttachmentsMax), 0}).ok());
+  Settle();
+  ASSERT_EQ(bob->received.size(), 2u);
+  EXPECT_EQ(bob->received[1].attachments.size(), kAttachmentsMax);
+}
+
+TEST_F(ProtocolMessages, TellWhatIsLeftOfTheirDeadline) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.window_messages = 1;
+  Open(Node::Options("alice"), bobs);
+  bob->consume = false;
+  for (int i = 0; i < 3; i++) alice->Send("x", 2000);
+  Settle();
+  ASSERT_EQ(bob->received.size(), 1u);
+  EXPECT_EQ(bob->received[0].deadline_ms, 2000u);
+  for (const uint32_t left : {1500u, 1u}) {
+    Pass(left == 1 ? 5000 : 500);
+    bob->engine->Consume(bob->session(), 1, 1);
+    Settle();
+    EXPECT_EQ(bob->received.back().deadline_ms, left);
+  }
+}
+
+TEST_F(ProtocolMessages, StopWhenThePeerDoesNotConsume) {
+  EngineOptions alices = Node::Options("alice"), bobs = Node::Options("bob");
+  bobs.window_messages = 10;
+  alices.queue_messages_max = 20;
+  Open(alices, bobs);
+  bob->consume = false;
+  int taken = 0;
+  for (int i = 0; i < 100; i++) {
+    if (alice->Send("x") != 0) taken++;
+    Settle();
+  }
+  EXPECT_EQ(bob->received.size(), 10u);
+  EXPECT_EQ(taken, 30);
+  EXPECT_EQ(alice->Info().messages_queued, 20u);
+  EXPECT_EQ(alice->Info().messages_unacknowledged, 0u);
+  EXPECT_EQ(alice->writable, 0);
+  bob->engine->Consume(bob->session(), 10, 10);
+  Settle();
+  EXPECT_EQ(bob->received.size(), 20u);
+  EXPECT_EQ(alice->writable, 1);
+  bob->engine->Consume(bob->session(), 10, 10);
+  Settle();
+  EXPECT_EQ(bob->received.size(), 30u);
+  EXPECT_EQ(alice->writable, 1);
+}
+
+TEST_F(ProtocolMessages, StopAtTheWindowInBytes) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.message_bytes_max = 1000;
+  bobs.window_bytes = 2500;
+  Open(Node::Options("alice"), bobs);
+  bob->consume = false;
+  for (int i = 0; i < 5; i++) alice->Send(std::string(1000, 'x'));
+  Settle();
+  EXPECT_EQ(bob->received.size(), 2u);
+  for (size_t count = 3; count <= 5; count++) {
+    bob->engine->Consume(bob->session(), 1, 1000);
+    Settle();
+    EXPECT_EQ(bob->received.size(), count);
+  }
+}
+
+// A window of exactly one message: credit must be told after every one, or both sides wait for ever.
+TEST_F(ProtocolMessages, PassASmallWindowOneByOne) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.message_bytes_max = bobs.window_bytes = 64;
+  bobs.window_messages = 1;
+  Open(Node::Options("alice"), bobs);
+  for (int i = 0; i < 50; i++) alice->Send(std::string(size_t(i) % 65, 'x'));
+  Settle();
+  EXPECT_EQ(bob->received.size(), 50u);
+}
+
+TEST_F(ProtocolMessages, WaitForAFullTransport) {
+  network.frames_in_flight_max = 1;
+  network.send_bytes_max = 8 * 1024;
+  Open();
+  for (int i = 0; i < 20; i++) {
+    alice->Send(std::to_string(i) + std::string(20'000, 'x'));
+    bob->Send(std::to_string(i));
+  }
+  Settle();
+  ASSERT_EQ(bob->received.size(), 20u);
+  ASSERT_EQ(alice->received.size(), 20u);
+  EXPECT_EQ(bob->received[19].envelope.substr(0, 3), "19x");
+}
+
+TEST_F(ProtocolMessages, CanceledBeforeTheyWereSentAreNeverSeen) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.window_messages = 2;
+  Open(Node::Options("alice"), bobs);
+  bob->consume = false;
+  for (int i = 1; i <= 6; i++) alice->Send(std::to_string(i));
+  Settle();
+  const SessionId session = alice->session();
+  EXPECT_TRUE(alice->engine->CancelMessage(session, 3));
+  EXPECT_FALSE(alice->engine->CancelMessage(session, 3)) << "it is gone already";
+  EXPECT_TRUE(alice->engine->CancelMessage(session, 5));
+  EXPECT_FALSE(alice->engine->CancelMessage(session, 7)) << "it never was";
+  EXPECT_EQ(alice->Info().messages_queued, 2u);
+  bob->consume = true;
+  bob->engine->Consume(bob->session(), 2, 2);
+  Settle();
+  EXPECT_EQ(bob->Envelopes(), (std::vector<std::string>{"1", "2", "4", "6"}));
+  EXPECT_EQ(alice->delivered, 6u);
+}
+
+TEST_F(ProtocolMessages, CanceledAfterTheyWereSentAreTold) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.window_messages = 1;
+  Open(Node::Options("alice"), bobs);
+  bob->consume = false;
+  alice->Send("1");
+  alice->Send("2");
+  Settle();
+  // It overtakes the message that waits for credits.
+  EXPECT_FALSE(alice->engine->CancelMessage(alice->session(), 1));
+  Settle();
+  EXPECT_EQ(bob->canceled, std::vector<MessageId>{1});
+  EXPECT_EQ(bob->received.size(), 1u);
+}
+
+TEST_F(ProtocolMessages, GiveTagsBack) {
+  Open();
+  BufferRef memory = bob->Memory(64, 1);
+  std::vector<Tag> tags;
+  for (uint64_t i = 0; i < 200; i++) tags.push_back(bob->Export(memory, Access::kRead, 1, i));
+  Tag invented = tags[0];
+  invented.bytes[Tag::kSecretAt] ^= 1;
+  tags.insert(tags.begin(), invented);
+  alice->engine->ReleaseTags(alice->session(), tags);
+  Settle();
+  ASSERT_EQ(bob->tags_ended.size(), 200u);
+  for (uint64_t i = 0; i < 200; i++) EXPECT_EQ(bob->tags_ended[i], std::make_pair(i, Code::kOk));
+  EXPECT_EQ(bob->engine->tags().stats().live, 0u);
+}
+
+TEST_F(ProtocolMessages, OfOneSessionDoNotReachAnother) {
+  Open();
+  Dial();
+  Settle();
+  ASSERT_EQ(bob->opened.size(), 2u);
+  alice->Send("first");
+  Settle();
+  ASSERT_EQ(bob->received.size(), 1u);
+  EXPECT_EQ(bob->received[0].session, bob->opened[0]);
+  // Nor does one session give back what was exported for the other.
+  const Tag tag = bob->Export(bob->Memory(64, 1), Access::kRead);
+  alice->engine->ReleaseTags(alice->opened[1], std::span(&tag, 1));
+  Settle();
+  EXPECT_TRUE(bob->tags_ended.empty());
+}
+
+TEST_F(ProtocolMessages, AcknowledgementsTravelInAnswers) {
+  Open();
+  bob->on_message = [&](const Node::Received&) { bob->Send("pong"); };
+  alice->Send("ping");
+  Settle();
+  const uint64_t before = network.frames_posted();
+  alice->Send("ping");
+  Settle();
+  // The message, the answer, and one acknowledgement for the answer.
+  EXPECT_EQ(network.frames_posted() - before, 3u);
+}
+
 TEST_F(ProtocolMessages, ReadsWritesAndAtomicsReachTheMemoryBehindATag) {
   Open();
   BufferRef source = bob->Memory(1000, 7), target = bob->Memory(1000, 0), word = bob->Memory(8, 0);
