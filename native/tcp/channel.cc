@@ -84,7 +84,6 @@ void Channel::Flush() {
 }
 
 void Channel::SyncInterest() {
-  in_interest_ = false;
   const uint32_t wanted = Interest();
   if (state_ == State::kClosed || wanted == watched_) return;
   Status watched = reactor_.Watch(EPOLL_CTL_MOD, socket_.get(), *this, wanted);

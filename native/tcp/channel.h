@@ -51,6 +51,11 @@ class Channel final : public Watched, public Receiver::Handler {
   void Post();
   // Tells the kernel what this waits for, if that changed.
   void SyncInterest();
+  // The same, for who took this channel off the list of those with changes.
+  void SyncListedInterest() {
+    in_interest_ = false;
+    SyncInterest();
+  }
 
   void OnReady(uint32_t events) override;
 

@@ -202,7 +202,7 @@ void TcpTransport::Bury() {
 bool TcpTransport::Arm() {
   std::vector<Channel*> interest;
   interest.swap(reactor_.interest);
-  for (Channel* channel : interest) channel->SyncInterest();
+  for (Channel* channel : interest) channel->SyncListedInterest();
   if (!reactor_.posted.empty()) return false;
   for (const Connection* connection : reactor_.restless) {
     if (connection->urgent()) return false;

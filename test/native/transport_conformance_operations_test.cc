@@ -199,6 +199,7 @@ TEST_P(TransportTest, EverythingAtOnce) {
     BufferRef buffer;
     uint64_t seed;
   };
+  const std::string between = "between";
   std::vector<Expected> expected;
   const BufferRef word = server.Buffer(8);
   const Tag counter = server.Export(Access::kAtomic, {Whole(word)});
@@ -217,7 +218,7 @@ TEST_P(TransportTest, EverythingAtOnce) {
     const BufferRef theirs = server.Buffer(size);
     ASSERT_TRUE(remote->PostRead(i + 1, {ours.span(), 0, size}, {Whole(theirs)}, {}).ok());
     expected.push_back({0, theirs, 2000 + i});
-    const ConstBytes pieces[] = {AsBytes("between")};
+    const ConstBytes pieces[] = {AsBytes(between)};
     ASSERT_TRUE(endpoint->PostSend(pieces).ok());
   }
   ASSERT_TRUE(Run([&] {
