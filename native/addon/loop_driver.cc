@@ -118,9 +118,9 @@ void LoopDriver::ArmTimer(MonotonicNs now) {
   }
   uint64_t in_ms = due <= now ? 0 : (due - now + 999'999) / 1'000'000;
   uv_update_time(loop_);
-  // The prepare callback that follows every wake-up does the work.
+  // Arm() asks what has arrived and knows nothing of time, so what is due is done here.
   uv_timer_start(
-      &timer_, [](uv_timer_t*) {}, in_ms, 0);
+      &timer_, [](uv_timer_t* handle) { static_cast<LoopDriver*>(handle->data)->Round(); }, in_ms, 0);
 }
 
 void LoopDriver::ForEachHandle(const std::function<void(uv_handle_t*)>& visit) {
