@@ -253,6 +253,8 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   destroy(): void {
     if (this.#closed) return;
     this.#closed = true;
+    // The engine goes with the next turn of the loop; the addresses are free at once.
+    for (const listener of this.#listeners.keys()) this.#dataplane.closeListener(listener);
     this.#dataplane.shutdown();
     const error = new SplitplaneError('CLOSED', 'The network manager was closed.');
     for (const session of [...this.#connections.keys()]) this.#ended(session, error);
