@@ -70,7 +70,7 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     const length = 3 * MIB + 17;
     const source = filled(client, length, 21);
     const remote = offer(pair, source);
-    const target = server.allocate(length);
+    const target = server.allocate(length + 16);
     const writable = incoming.remote(outgoing.share(source, { access: 'write' }));
     for (const [offset, size] of [
       [0, 1],

@@ -494,7 +494,7 @@ describe('addresses', () => {
     silent.close();
 
     const stranger = createServer((socket) => {
-      socket.on('error', () => undefined);
+      socket.on('error', () => undefined).resume();
       socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 200\r\n\r\n'.padEnd(400, '.'));
     });
     stranger.listen(0, '127.0.0.1');

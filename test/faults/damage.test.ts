@@ -199,7 +199,7 @@ test('a frame cut at any byte', { timeout: SLOW }, async () => {
     }
   })();
   const text = 'whole '.repeat(50);
-  let completed = 0;
+  const endings = { ok: 0, failed: 0 };
   for (const link of [0, 1]) {
     for (const direction of ['up', 'down'] as const) {
       for (let length = 0; length < 900; length += length < 100 ? 1 : 17) {
@@ -217,14 +217,16 @@ test('a frame cut at any byte', { timeout: SLOW }, async () => {
             await connection.send(envelope(text));
           }),
         );
-        if (ended === 'ok') completed++;
+        endings[ended === 'ok' ? 'ok' : 'failed']++;
         await until(() => client.stats.operations === 0 && client.stats.memory.buffers === 0);
         client.destroy();
         await proxy.close();
       }
     }
   }
-  expect(completed).toBeLessThan(40);
+  // Some streams are shorter than where they were to be cut.
+  expect(endings.ok).toBeGreaterThan(0);
+  expect(endings.failed).toBeGreaterThan(200);
   expect(received.every((value) => value === text)).toBe(true);
   await until(() => server.connections.length === 0);
   exposure.revoke();

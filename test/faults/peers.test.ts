@@ -10,7 +10,7 @@ import { element } from '../../lib/index.js';
 
 const BIG = 256 << 20;
 /** Short enough that a test need not wait, long enough that a busy machine is no dead one. */
-const QUICK = { keepaliveMs: 100, peerTimeoutMs: 1000, resumeMs: 300 };
+const QUICK = { keepaliveMs: 100, peerTimeoutMs: 1500, resumeMs: 300 };
 
 /** What may be said of a peer that is gone. */
 const GONE = [
@@ -50,10 +50,11 @@ describe('peer killed (SIGKILL) mid-transfer', () => {
   test('the reader of the bytes is killed', async () => {
     const manager = makeManager(QUICK);
     const { address } = await manager.listen('tcp://127.0.0.1:0');
+    // Before connecting: filling so much keeps this loop busy for so long that the peer would take it for dead.
+    const buffer = filled(manager, BIG);
     const child = new Child('peer', { argument: { options: QUICK } });
     child.tell({ connect: address });
     const [connection] = (await once(manager, 'connection')) as [Connection];
-    const buffer = filled(manager, BIG);
     const sent = await connection.send(envelope('', { action: 'urn:keep' }), { buffers: [buffer] });
     await child.told('taken');
     child.tell({ resolveKept: 'own' });

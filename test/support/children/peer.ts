@@ -90,7 +90,7 @@ async function answer(message: Message): Promise<void> {
 
 async function serve(): Promise<void> {
   for await (const message of manager.messages) {
-    answer(message).catch((error: unknown) => tell({ failed: codeOf(error) }));
+    answer(message).catch((error: unknown) => tell({ unanswered: codeOf(error) }));
   }
 }
 
