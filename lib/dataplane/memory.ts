@@ -167,7 +167,10 @@ export class Memory {
   constructor(engine: NativeEngine, shared: SharedMemory, onLeak: LeakListener) {
     this.engine = engine;
     this.#shared = shared;
-    this.#leaks = new FinalizationRegistry(onLeak);
+    // With the manager its memory went too, and nothing of it can leak any more.
+    this.#leaks = new FinalizationRegistry((leak) => {
+      if (!this.#closed) onLeak(leak);
+    });
   }
 
   /**
