@@ -2,7 +2,7 @@
 // { wrong: transfers with a wrong byte }, { external: external bytes after each round }.
 import { connect, element, Envelope, listen } from '../../../lib/index.js';
 
-const ROUNDS = 60;
+const ROUNDS = 24;
 const BYTES = 200_000;
 
 declare const gc: () => void;
