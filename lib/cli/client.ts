@@ -1,4 +1,5 @@
 // A connection to a serving process: connects, asks, and turns faults into failures. Knows nothing of what is asked.
+import { setTimeout as delay } from 'node:timers/promises';
 import { NetworkManager } from '../network/manager.js';
 import type { Connection, SendOptions } from '../network/connection.js';
 import type { Message } from '../network/message.js';
@@ -7,6 +8,9 @@ import { failureOfFault, printable } from './failure.js';
 import type { ConnectingOptions } from './options.js';
 import { note } from './terminal.js';
 import { Fields, request, type Action, type Attributes } from './wire.js';
+
+/** How long the end of a connection may take. */
+const GOODBYE_MS = 1000;
 
 export class Client implements Disposable {
   readonly manager: NetworkManager;
@@ -79,9 +83,13 @@ export class Client implements Disposable {
     await this.connection.send(request(action, attributes));
   }
 
-  /** Says goodbye, so that the peer need not find out. */
+  /** Says goodbye, so that the peer need not find out; but does not wait long for one that does not hear it. */
   async close(): Promise<void> {
-    await this.manager.close();
+    const waited = new AbortController();
+    const late = delay(GOODBYE_MS, undefined, { signal: waited.signal }).catch(() => undefined);
+    await Promise.race([this.manager.close(), late]);
+    waited.abort();
+    this.manager.destroy();
   }
 
   [Symbol.dispose](): void {

@@ -70,7 +70,7 @@ async function get(places: string[], options: TransferCommandOptions): Promise<v
     await using directory = await root.directory(above);
     return await files.get(remote, directory, name, { verify, signal, onBytes });
   });
-  if (!signal.aborted) await client.close();
+  await client.close();
 }
 
 /** Finds what there is to get, and makes the directories for it. */

@@ -69,7 +69,7 @@ async function put(places: string[], options: TransferCommandOptions): Promise<v
     },
     () => sentBytes(client) - sentBefore,
   );
-  if (!signal.aborted) await client.close();
+  await client.close();
 }
 
 async function isDirectory(files: FileClient, target: RemotePlace, signal: AbortSignal): Promise<boolean> {

@@ -83,6 +83,7 @@ export class Transfers {
     });
     const signal = AbortSignal.any([gone.signal, this.#interruption.signal]);
     const total = jobs.reduce((sum, { size }) => sum + size, 0);
+    const leftOut = this.#problems.length;
     const meter = new SharedMeter(this.#client);
     await meter.start();
     const begin = performance.now();
@@ -95,7 +96,7 @@ export class Transfers {
       hideProgress();
     }
     const seconds = (performance.now() - begin) / 1000;
-    return await this.#conclude(meter, jobs.length, seconds);
+    return await this.#conclude(meter, jobs.length + leftOut, seconds);
   }
 
   async #one<T extends Job>(
@@ -133,7 +134,8 @@ export class Transfers {
   async #conclude(meter: SharedMeter, files: number, seconds: number): Promise<ExitCode> {
     const interrupted = this.#interruption.exitCode;
     const failed = files - this.#stored;
-    const spent = await meter.read().catch(() => undefined);
+    // Whoever pressed Ctrl-C does not wait for a peer that may not answer.
+    const spent = interrupted === undefined ? await meter.read().catch(() => undefined) : undefined;
     const summary = {
       files: this.#stored,
       failed,

@@ -9,7 +9,7 @@ import { encodePath, request, type Fields } from '../wire.js';
 import type { Hashes } from './hashes.js';
 import { fileChanged, type Directory, type FoundFile, type Kind } from './root.js';
 import { digestOf, FILE_CID, registered } from './source.js';
-import { Receiver, RESUMABLE_BYTES_MIN, type Stored } from './store.js';
+import { checkEqual, Receiver, RESUMABLE_BYTES_MIN, type Stored } from './store.js';
 
 const KINDS: readonly Kind[] = ['file', 'directory', 'other'];
 const MODE_MAX = 0o777;
@@ -114,13 +114,15 @@ export class FileClient {
           onBytes(partial.size);
           return partial.size;
         },
-        // A file of another version by now: then it was not this one that was read.
-        senderSha256: () => whole ?? Promise.resolve(''),
+        accept: async (sha256, shown) => {
+          if (whole === undefined) await this.#checkVersion(written, version, path, signal);
+          else checkEqual(sha256, await whole, shown);
+        },
         onBytes,
       });
-      if (!verify) await this.#checkVersion(written, version, directory.showing(name), signal);
       return { bytes: size, ...stored };
     } catch (error) {
+      // Was it the network or a disk, or did the file change after its digest was taken?
       if (isMismatch(error)) await this.#checkVersion(written, version, path, signal);
       throw error;
     }
@@ -149,7 +151,10 @@ export class FileClient {
         signal: either,
       });
       const fields = this.#client.fields(reply, 'Put');
-      if (!verify) await file.checkUnchanged();
+      if (!verify)
+        await file.checkUnchanged().catch(() => {
+          throw storedTorn(path);
+        });
       const sha256 = verify ? fields.sha256() : undefined;
       return { bytes: file.size, resumedFrom: fields.count('resumedFrom', file.size), sha256 };
     } catch (error) {
@@ -185,6 +190,12 @@ export class FileClient {
     });
     if (!now.has('version') || now.text('version') !== version) throw fileChanged(path);
   }
+}
+
+/** Without a digest the peer stores what it read before this side can know. */
+function storedTorn(path: string): Failure {
+  const message = `${path} changed while it was being transferred, and what was stored is a mixture. Transfer it again when it rests.`;
+  return new Failure('FILE_CHANGED', message, { path });
 }
 
 function isMismatch(error: unknown): boolean {

@@ -75,7 +75,7 @@ export class Digest {
   }
 }
 
-/** The digests of a process. Its thread begins with the first, and does not keep the process alive. */
+/** The digests of a process. Its thread begins with the first, and keeps the process alive while there is one. */
 export class Hashes implements AsyncDisposable {
   readonly #digests = new Map<number, Digest>();
   #worker: Worker | undefined;
@@ -88,6 +88,7 @@ export class Hashes implements AsyncDisposable {
       worker.postMessage(message);
     });
     this.#digests.set(job, digest);
+    worker.ref();
     worker.postMessage({ kind: 'begin', job, fd: file.fd } satisfies ToHasher);
     return digest;
   }
@@ -101,8 +102,8 @@ export class Hashes implements AsyncDisposable {
     worker.on('message', (message: FromHasher) => {
       this.#digests.get(message.job)?.told(message);
       if (message.kind === 'ended') this.#digests.delete(message.job);
+      if (this.#digests.size === 0) worker.unref();
     });
-    worker.unref();
     return worker;
   }
 }

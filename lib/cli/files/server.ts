@@ -11,7 +11,7 @@ import { Hashes } from './hashes.js';
 import { isPartialName, Partial } from './partial.js';
 import { fileChanged, kindOf, namesOf, type Directory, type Root } from './root.js';
 import { digestOf, FILE_CID, registered } from './source.js';
-import { Receiver } from './store.js';
+import { checkEqual, Receiver } from './store.js';
 
 /** A page of a directory ends at either. An envelope has 256 KiB, and a name up to 255 bytes that are written as three each. */
 const PAGE_ENTRIES_MAX = 512;
@@ -151,7 +151,9 @@ export class FileService implements AsyncDisposable {
           verify,
           signal,
           start: (partial) => Promise.resolve(checkStart(partial, from, size)),
-          senderSha256: () => orAborted(expected?.sha256, signal),
+          accept: async (sha256, shown) => {
+            if (expected !== undefined) checkEqual(sha256, await orAborted(expected.sha256, signal), shown);
+          },
           onBytes: () => undefined,
         });
         const { resumedFrom, sha256 } = stored;
@@ -233,7 +235,7 @@ async function sizeOf(directory: Directory, name: string): Promise<number | unde
 }
 
 /** Settles as `promise` does, or rejects with the reason of the signal. */
-async function orAborted<T>(promise: Promise<T> | undefined, signal: AbortSignal): Promise<T> {
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_, reject) => {
     const onAbort = (): void => {
       reject(signal.reason as Error);
@@ -241,5 +243,5 @@ async function orAborted<T>(promise: Promise<T> | undefined, signal: AbortSignal
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
   });
-  return await Promise.race(promise === undefined ? [aborted] : [promise, aborted]);
+  return await Promise.race([promise, aborted]);
 }

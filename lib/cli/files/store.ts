@@ -27,6 +27,9 @@ const RESUMABLE: readonly ErrorCode[] = [
   'CLOSED',
   'ABORTED',
   'DEADLINE_EXCEEDED',
+  // The sender gave up, which it may tell in either order.
+  'TAG_REVOKED',
+  'TAG_UNKNOWN',
 ];
 
 /** What receiving files shares in a process. */
@@ -41,8 +44,8 @@ export class Receiver {
   }
 
   /**
-   * Stores a file. Settles when it is on the disk under its name. Rejects with what moving and writing reject with, and with
-   * CHECKSUM_MISMATCH when the digests differ; then no file was changed, and a partial one remains only if it can be resumed.
+   * Stores a file. Settles when it is on the disk under its name. Rejects with what moving, writing and `accept` reject
+   * with; then no file was changed, and a partial one remains only if it can be resumed.
    */
   async store(directory: Directory, name: string, incoming: Incoming): Promise<Stored> {
     await using partial = await Partial.open(directory, name, incoming.mode, this.hashes);
@@ -51,7 +54,7 @@ export class Receiver {
       await partial.begin(resumedFrom, incoming.verify);
       await this.#pull(partial, incoming, resumedFrom);
       const sha256 = await partial.sha256();
-      if (incoming.verify && sha256 !== (await incoming.senderSha256())) throw differs(partial.shown);
+      await incoming.accept(sha256, partial.shown);
       throwIfAborted(incoming.signal);
       await partial.commit(incoming.mode);
       return { resumedFrom, sha256 };
@@ -108,8 +111,8 @@ export interface Incoming {
   readonly signal: AbortSignal;
   /** Where to go on, having seen what is there: 0 or all of it. */
   start(partial: Partial): Promise<number>;
-  /** Asked when everything has been written, if `verify`. */
-  senderSha256(): Promise<string>;
+  /** Everything has been written, with this digest if `verify`. Rejects when it must not be stored. */
+  accept(sha256: string | undefined, shown: string): Promise<void>;
   readonly onBytes: (count: number) => void;
 }
 
@@ -137,8 +140,10 @@ function throwIfAborted(signal: AbortSignal): void {
   );
 }
 
-function differs(path: string): Failure {
-  return new Failure(
+/** Throws CHECKSUM_MISMATCH unless the digests of a file are equal. */
+export function checkEqual(here: string | undefined, there: string, path: string): void {
+  if (here === there) return;
+  throw new Failure(
     'CHECKSUM_MISMATCH',
     `The SHA-256 of what arrived of ${path} is not the sender's, and it was not stored. Transfer it again; if it happens twice, suspect memory or disk.`,
     { path },

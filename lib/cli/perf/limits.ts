@@ -6,4 +6,4 @@ export const PING_BYTES_MAX = 16 << 20;
 export const SHARE_BYTES_MAX = 64 << 20;
 export const SHARED_BYTES_MAX = 256 << 20;
 /** Messages one way that are awaited together; more would only queue. */
-export const SENDS_IN_FLIGHT = 512;
+export const SENDS_IN_FLIGHT = 128;
