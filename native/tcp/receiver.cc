@@ -13,9 +13,6 @@
 namespace splitplane::tcp {
 namespace {
 
-// One read of payload.
-constexpr uint64_t kPieceBytes = 64 * 1024;
-static_assert(kPieceBytes <= kScratchBytes, "discarded pieces go to a buffer of this size");
 constexpr size_t kTargetsMax = 64;
 
 }  // namespace
@@ -77,7 +74,7 @@ Status Receiver::Receive(int fd, MonotonicNs now, int64_t& budget, uint64_t& rec
 
 // Adds the memory for the next piece of payload; returns its length.
 size_t Receiver::AddTargets(iovec* gather, size_t& count, MonotonicNs now) {
-  uint64_t wanted = std::min(part_left_, kPieceBytes);
+  uint64_t wanted = std::min<uint64_t>(part_left_, kPieceBytes);
   if (!part_->discarding) {
     Status usable = part_->Usable(now, wanted);
     if (!usable.ok()) handler_.OnUnusable(*part_, std::move(usable));
