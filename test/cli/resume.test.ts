@@ -24,7 +24,7 @@ interface Stalled {
   readonly root: string;
   readonly here: string;
   /** The same command again, straight to the server. */
-  again(): Promise<Awaited<ReturnType<typeof splitplane>>>;
+  readonly again: () => ReturnType<typeof splitplane>;
 }
 
 /** A transfer in whose middle nothing moves any more, with a beginning in the partial file. */

@@ -1,15 +1,7 @@
 // get and put between two real processes over loopback: what arrives is what was sent, where it was to go, and what cannot be
 // transferred is said by a typed error, a sentence and an exit code, with nothing half-written left behind.
 import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { digests, makeDirectory, makeTree, pattern, Served, sha256, splitplane } from './support.js';
