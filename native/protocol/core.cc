@@ -1,3 +1,5 @@
+// The tables that the sessions of one engine share, and what is made from the options once for all of them.
+// Decides nothing about any session.
 #include "native/protocol/core.h"
 
 #include "native/protocol/session.h"

@@ -209,8 +209,8 @@ class Engine {
   // One bounded round of work (about `bytes_budget` bytes of bulk data): receive, tell, send, timers. True if
   // anything happened.
   virtual bool Poll(MonotonicNs now, uint64_t bytes_budget) = 0;
-  // Grows with everything that comes from peers: frames, bytes of transfers, operations served. What did not make it
-  // grow came from this side.
+  // Grows with everything that comes from peers: frames, bytes of transfers, operations served. What did not
+  // make it grow came from this side.
   virtual uint64_t arrivals() const = 0;
   // Before sleeping: false means Poll again. After true, each descriptor of wake_fds() becomes readable when
   // there is work, and next_timeout() says when to call Poll at the latest.

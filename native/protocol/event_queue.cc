@@ -1,3 +1,4 @@
+// Telling what waited. What the user does in answer waits for the next time. Knows nothing of sessions.
 #include "native/protocol/event_queue.h"
 
 namespace splitplane {

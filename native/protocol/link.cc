@@ -1,3 +1,5 @@
+// Posting on links, and letting them go: an endpoint is destroyed only where none of its callbacks can be
+// running. Knows nothing of what the frames say.
 #include "native/protocol/link.h"
 
 #include <algorithm>

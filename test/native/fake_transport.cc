@@ -1,3 +1,5 @@
+// Endpoints in memory that find their peer by pointer: what is posted at one arrives in the queue of the
+// other, where Poll finds it. Knows nothing of frames.
 #include "test/native/fake_transport.h"
 
 #include <algorithm>

@@ -37,8 +37,8 @@ class Node final : public EngineEvents {
     return options;
   }
 
-  explicit Node(EngineOptions options) {
-    const TransportEntry entries[] = {FakeNetwork::Entry()};
+  explicit Node(EngineOptions options, TransportEntry transport = FakeNetwork::Entry()) {
+    const TransportEntry entries[] = {transport};
     auto made = Engine::Make(std::move(options), entries, *this);
     EXPECT_TRUE(made.ok()) << made.status().ToString();
     engine = std::move(made).value();

@@ -1,0 +1,89 @@
+// The protocol over real sockets: what the fake transport cannot show is how both layers fit together. Waits
+// for events; time is the clock's.
+#include "native/tcp/tcp_transport.h"
+#include "test/native/protocol_fixture.h"
+
+namespace splitplane {
+namespace {
+
+class ProtocolTcp : public testing::Test {
+ protected:
+  void SetUp() override {
+    alice = std::make_unique<Node>(Node::Options("alice"), kTcp);
+    bob = std::make_unique<Node>(Node::Options("bob"), kTcp);
+    auto listener = bob->engine->Listen("tcp", "127.0.0.1:0", {});
+    ASSERT_TRUE(listener.ok()) << listener.status().ToString();
+    auto session = alice->engine->Connect("tcp", bob->engine->ListenerAddress(*listener), 2, {});
+    ASSERT_TRUE(session.ok()) << session.status().ToString();
+  }
+  // Polls both until `done`; gives up only when the test has long been lost.
+  void Until(const std::function<bool()>& done) {
+    const MonotonicNs lost = NowNs() + 60'000 * kMs;
+    while (!done()) {
+      ASSERT_LT(NowNs(), lost) << "what was waited for never came";
+      for (Node* node : {alice.get(), bob.get()}) {
+        if (node->engine) node->engine->Poll(NowNs(), 1 << 20);
+      }
+    }
+  }
+  void Open() {
+    Until([&] { return !alice->opened.empty() && !bob->opened.empty(); });
+  }
+
+  static constexpr TransportEntry kTcp = {"tcp", &MakeTcpTransport};
+  std::unique_ptr<Node> alice, bob;
+};
+
+// Alice reads the moment she may: her request must not overtake the START that lets her.
+TEST_F(ProtocolTcp, OperationsMayBePostedAsSoonAsTheSessionIsOpen) {
+  BufferRef memory = bob->Memory(4 << 20, 7), local = alice->Memory(4 << 20, 0);
+  Tag tag;
+  Until([&] { return !bob->hello_sessions.empty(); });
+  TagOptions options;
+  options.audience.session = bob->hello_sessions[0];
+  options.slices = {{memory, 0, memory->length()}};
+  tag = *bob->engine->tags().Export(std::move(options));
+  Until([&] { return !alice->opened.empty(); });
+  auto read = alice->engine->Read(alice->session(), tag, {}, 0, {{local, 0, local->length()}}, {});
+  ASSERT_TRUE(read.ok());
+  Until([&] { return alice->operations.count(*read) > 0; });
+  EXPECT_EQ(alice->operations[*read].first, Code::kOk);
+  EXPECT_EQ(std::memcmp(local->data(), memory->data(), memory->length()), 0);
+}
+
+TEST_F(ProtocolTcp, MessagesOfEverySizeArriveBeforeTheClose) {
+  Open();
+  for (size_t size = 1; size <= 1 << 20; size *= 4) {
+    ASSERT_NE(alice->Send(std::string(size, 'a')), 0u);
+    ASSERT_NE(bob->Send(std::string(size, 'b')), 0u);
+  }
+  alice->engine->Close(alice->session());
+  Until([&] { return !alice->closed.empty() && !bob->closed.empty(); });
+  EXPECT_EQ(alice->ClosedWith(), Code::kClosed);
+  EXPECT_EQ(bob->ClosedWith(), Code::kClosed);
+  ASSERT_EQ(bob->received.size(), 11u);
+  ASSERT_EQ(alice->received.size(), 11u);
+  EXPECT_EQ(bob->received.back().envelope, std::string(1 << 20, 'a'));
+}
+
+TEST_F(ProtocolTcp, ARefusalReachesThePeer) {
+  bob->on_hello = [&](SessionId session) {
+    EXPECT_TRUE(bob->engine->Reject(session, Code::kAuthenticationFailed, "unknown key").ok());
+  };
+  Until([&] { return !alice->closed.empty(); });
+  EXPECT_EQ(alice->ClosedWith(), Code::kAuthenticationFailed);
+}
+
+TEST_F(ProtocolTcp, APeerThatGoesIsNoticedAndWaitedFor) {
+  Open();
+  bob->engine.reset();
+  Until([&] { return !alice->interrupted.empty(); });
+  EXPECT_EQ(alice->interrupted[0], Code::kConnectionLost);
+  EXPECT_NE(alice->Send("kept"), 0u);
+  alice->engine->Destroy(alice->session(), {});
+  Until([&] { return !alice->closed.empty(); });
+  EXPECT_EQ(alice->ClosedWith(), Code::kAborted);
+}
+
+}  // namespace
+}  // namespace splitplane
