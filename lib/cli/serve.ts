@@ -1,5 +1,6 @@
 // `splitplane serve`: offers a directory, and what `ping` and `perf` need, until it is told to stop.
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { NetworkManager } from '../network/manager.js';
 import { EXIT } from './failure.js';
@@ -56,15 +57,16 @@ async function serve(options: ServeOptions): Promise<void> {
   checkAddress(options.listen);
   const { json, quiet, poll, allowInsecure } = options;
   using interruption = new Interruption();
-  await using root = await Root.open(options.root);
+  const place = resolve(options.root);
+  await using root = await Root.open(place);
   const manager = new NetworkManager({ poll });
   try {
     await using files = new FileService(root, manager, options.readOnly);
     const log = quiet ? () => undefined : json ? logJson : logLine;
     const service = new Service(manager, { ...files.handlers, ...new PerfService().handlers }, log);
     const { address } = await manager.listen(options.listen, { allowInsecure });
-    if (json) printJson({ listening: address, root: options.root, pid: process.pid });
-    else print(`Listening on ${address}, serving ${options.root}${options.readOnly ? ', read only' : ''}`);
+    if (json) printJson({ listening: address, root: place, pid: process.pid });
+    else print(`Listening on ${address}, serving ${place}${options.readOnly ? ', read only' : ''}`);
     const running = service.run();
     if (!interruption.signal.aborted) await once(interruption.signal, 'abort');
     // At once: a peer that goes on transferring would keep a polite close waiting.

@@ -152,9 +152,9 @@ export class Transfers {
     else {
       const rate = formatBytes(Math.round(this.#bytes / Math.max(seconds, 1e-6)));
       const resumed = this.#resumedBytes > 0 ? `, ${formatBytes(this.#resumedBytes)} were there already` : '';
-      const lost = failed > 0 ? `; ${failed} were not transferred` : '';
+      const lost = failed > 0 ? `; ${failed} not transferred` : '';
       print(
-        `${this.#stored} files, ${formatBytes(this.#bytes)} in ${seconds.toFixed(2)} s, ${rate}/s${resumed}${lost}`,
+        `${this.#stored} ${this.#stored === 1 ? 'file' : 'files'}, ${formatBytes(this.#bytes)} in ${seconds.toFixed(2)} s, ${rate}/s${resumed}${lost}`,
       );
     }
     if (interrupted !== undefined) return interrupted;
