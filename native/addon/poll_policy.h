@@ -47,8 +47,8 @@ class PollPolicy {
       if (!preempted_) return;
       waited = kWaitMaxNs;
     }
-    // Follows the median, not the mean: a collection of garbage or another process's turn is rare and long, and says
-    // nothing about the next wait.
+    // Follows the median, not the mean: a collection of garbage or another process's turn is rare and long,
+    // and says nothing about the next wait.
     MonotonicNs& typical = polling_ ? polled_ns_ : slept_ns_;
     MonotonicNs step = typical / 8 + 1;
     typical = waited > typical ? typical + step : typical - step;
