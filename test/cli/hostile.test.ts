@@ -34,11 +34,12 @@ function buffer(client: Client, text = CONTENT): RegisteredBuffer {
 }
 
 /** A Put by hand. */
-function put(client: Client, attributes: Attributes, withFile = true): Promise<Message> {
+async function put(client: Client, attributes: Attributes, withFile = true): Promise<Message> {
   const all = { path: 'file', id: randomUUID(), mode: 0o644, from: 0, verify: true, ...attributes };
-  if (!withFile) return client.request(request('Put', all));
-  const file = { buffer: buffer(client), cid: 'file', uses: Infinity };
-  return client.request(request('Put', all, [include('file')]), { buffers: [file] });
+  if (!withFile) return await client.request(request('Put', all));
+  using file = buffer(client);
+  const buffers = [{ buffer: file, cid: 'file', uses: Infinity }];
+  return await client.request(request('Put', all, [include('file')]), { buffers });
 }
 
 describe('a client that lies', () => {
@@ -150,6 +151,7 @@ async function lie(script: Script): Promise<string> {
       );
       const buffers = file === undefined ? [] : [{ buffer: file, cid: 'file', uses: Infinity }];
       await message.reply({ action: `${SERVICE}/${action}Response`, body }, { buffers });
+      file?.release();
       message.release();
     }
   })();
