@@ -32,7 +32,8 @@
       'type': 'loadable_module',
       'dependencies': ['splitplane_core'],
       'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS'],
+      # The last one: while a worker is being terminated nothing can be thrown any more, and trying to would end the process.
+      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
       'sources': [
         "<!@(node -p \"fs.readdirSync('native/addon', { recursive: true }).filter((f) => f.endsWith('.cc') && !f.endsWith('.test.cc')).sort().map((f) => 'native/addon/' + f).join(' ')\")",
       ],

@@ -30,14 +30,16 @@ Code CodeFromIndex(uint32_t index) { return index < uint32_t(Code::kCount) ? Cod
 
 EngineOptions EngineOptionsFrom(const Napi::Object& from) {
   EngineOptions options;
-  ConstBytes node_id = BytesOf(from.Get("nodeId"));
+  ConstBytes node_id = BytesOf(Property(from, "nodeId"));
   std::copy_n(node_id.data(), std::min(node_id.size(), options.node_id.size()), options.node_id.data());
   options.identity = StringOption(from, "identity");
-  ConstBytes credentials = BytesOf(from.Get("credentials"));
+  ConstBytes credentials = BytesOf(Property(from, "credentials"));
   options.credentials.assign(credentials.begin(), credentials.end());
-  auto encodings = from.Get("encodings").As<Napi::Array>();
+  auto encodings = Property(from, "encodings").As<Napi::Array>();
   for (uint32_t i = 0; i < encodings.Length(); i++) {
-    options.encodings.push_back(Napi::Value(encodings[i]).As<Napi::String>().Utf8Value());
+    Napi::Value name = encodings.Get(i);
+    if (name.IsEmpty()) break;
+    options.encodings.push_back(name.As<Napi::String>().Utf8Value());
   }
   options.pool.bytes_max = uint64_t(NumberOption(from, "memoryBytesMax"));
   options.tags_max = size_t(NumberOption(from, "tagsMax"));

@@ -16,8 +16,9 @@ std::span<const TransportEntry> AllTransports() {
 }
 
 Result<Core*> Core::Make(Napi::Env env, EngineOptions options, PollMode poll, SharedMemory shared,
-                         std::function<void(size_t)> deliver) {
+                         std::function<void(size_t)> deliver, std::function<void()> ended) {
   auto* core = new Core(env, shared);
+  core->ended_ = std::move(ended);
   core->ring_ = std::make_unique<EventRing>(shared.events, shared.receive_arena, std::move(deliver));
   auto engine = Engine::Make(std::move(options), AllTransports(), *core->ring_);
   if (!engine.ok()) {
@@ -42,7 +43,10 @@ Core::~Core() {
 }
 
 void Core::OnEnvironmentEnds(napi_async_cleanup_hook_handle, void* core) {
-  static_cast<Core*>(core)->Shutdown();
+  auto* self = static_cast<Core*>(core);
+  if (self->down_) return;
+  self->ended_();
+  self->Shutdown();
 }
 
 void Core::Shutdown() {

@@ -30,9 +30,10 @@ struct SharedMemory {
 
 class Core {
  public:
-  // `deliver` hands the first `count` events to JavaScript.
+  // `deliver` hands the first `count` events to JavaScript. `ended` is told when the environment ends before
+  // anybody called Shutdown(): the Core goes by itself then, and before its owner is finalized.
   static Result<Core*> Make(Napi::Env env, EngineOptions options, PollMode poll, SharedMemory shared,
-                            std::function<void(size_t)> deliver);
+                            std::function<void(size_t)> deliver, std::function<void()> ended);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
@@ -58,6 +59,7 @@ class Core {
 
   Napi::Env env_;
   SharedMemory shared_;
+  std::function<void()> ended_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
   bool down_ = false;
   // Order matters: buffers go before the engine whose pool they came from.

@@ -70,16 +70,20 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   Bytes* const parts[] = {&shared.receive_arena, &shared.send_arena, &shared.call};
   const char* const names[] = {"receive", "send", "call"};
   for (size_t i = 0; i < std::size(parts); i++) {
-    *parts[i] = BytesOf(memory.Get(names[i]));
-    shared_.push_back(Napi::Persistent(memory.Get(names[i]).As<Napi::Object>()));
+    *parts[i] = BytesOf(Property(memory, names[i]));
+    shared_.push_back(Napi::Persistent(Property(memory, names[i]).As<Napi::Object>()));
   }
-  Bytes events = BytesOf(memory.Get("events"));
-  shared_.push_back(Napi::Persistent(memory.Get("events").As<Napi::Object>()));
+  Bytes events = BytesOf(Property(memory, "events"));
+  shared_.push_back(Napi::Persistent(Property(memory, "events").As<Napi::Object>()));
   shared.events = {reinterpret_cast<double*>(events.data()), events.size() / sizeof(double)};
 
+  // A worker that is being terminated answers no question, so there is nothing to make an engine of.
+  if (shared.events.size() != EventRing::kEventWords * EventRing::kEventsMax) return;
+
   async_ = std::make_unique<Napi::AsyncContext>(env, "splitplane");
-  auto core = Core::Make(env, EngineOptionsFrom(options), PollMode(UnsignedOption(options, "poll")), shared,
-                         [this](size_t count) { Deliver(count); });
+  auto core = Core::Make(
+      env, EngineOptionsFrom(options), PollMode(UnsignedOption(options, "poll")), shared,
+      [this](size_t count) { Deliver(count); }, [this] { core_ = nullptr; });
   if (core.ok()) {
     core_ = *core;
   } else {
@@ -96,8 +100,9 @@ void EngineObject::Deliver(size_t count) {
   Napi::Env env = Env();
   Napi::HandleScope scope(env);
   napi_value argument = Napi::Number::New(env, double(count));
-  // Raw, because the wrappers throw when JavaScript cannot run any more, and to throw is then fatal: libuv still calls us
-  // while an environment ends, as worker.terminate() does in the middle of anything. Nobody is left to be told.
+  // Raw, because the wrappers throw when JavaScript cannot run any more, and to throw is then fatal: libuv
+  // still calls us while an environment ends, as worker.terminate() does in the middle of anything. Nobody is
+  // left to be told.
   if (napi_make_callback(env, *async_, Value(), deliver_.Value(), 1, &argument, nullptr) == napi_ok) return;
   napi_value exception = nullptr;
   if (!env.IsExceptionPending() || napi_get_and_clear_last_exception(env, &exception) != napi_ok) return;

@@ -70,15 +70,22 @@ class HotCall {
   napi_value self_ = nullptr;
 };
 
+// A property of an object that lib/dataplane made. Undefined where the environment is ending and answers
+// nothing: what comes of that is never used, but the wrapper ends the process over a value that is not there.
+inline Napi::Value Property(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  return value.IsEmpty() ? object.Env().Undefined() : value;
+}
+
 // Reading an options object that lib/dataplane has validated and completed.
 inline uint32_t UnsignedOption(const Napi::Object& options, const char* name) {
-  return options.Get(name).As<Napi::Number>().Uint32Value();
+  return Property(options, name).As<Napi::Number>().Uint32Value();
 }
 inline double NumberOption(const Napi::Object& options, const char* name) {
-  return options.Get(name).As<Napi::Number>().DoubleValue();
+  return Property(options, name).As<Napi::Number>().DoubleValue();
 }
 inline std::string StringOption(const Napi::Object& options, const char* name) {
-  return options.Get(name).As<Napi::String>().Utf8Value();
+  return Property(options, name).As<Napi::String>().Utf8Value();
 }
 
 }  // namespace splitplane::addon
