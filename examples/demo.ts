@@ -193,7 +193,7 @@ async function main(directory: string): Promise<void> {
   );
   printTable(rows);
   console.log(
-    '\nWith checksums a file is read into a small buffer to compute CRC32C: one copy, in the cache of the processor.',
+    '\nThe kernel moves a file to the socket by itself; only files of a few kilobytes travel inside the message, copied.',
   );
   console.log(
     'The time includes SHA-256 at both ends and fsync; the delay contains the 1 ms between two looks.',

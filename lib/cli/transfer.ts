@@ -33,8 +33,8 @@ export const TRANSFER_HELP = `
 A file is written under the name .NAME.splitplane-partial, compared with the sender's by SHA-256,
 brought to the disk (fsync), and only then gets its name, in one step. After a break, run the same command
 again: from 4 MiB on, a file goes on where it stopped, once the digest of what is there matches.
-With --no-checksum neither CRC32C on the way nor SHA-256 at the end is computed; the network and
-both machines are trusted to make no mistakes.
+With --no-checksum no SHA-256 is computed; the network and both machines are trusted to make no
+mistakes.
 Permission bits are kept, owners and times are not. Symbolic links inside a directory are left out.`;
 
 export function addTransferOptions(command: Command): Command {

@@ -23,7 +23,7 @@ export interface RemoteEntry {
 }
 
 export interface TransferOptions {
-  /** Whether checksums go with the bytes, and digests are compared at the end. */
+  /** Whether digests are compared at the end. */
   readonly verify: boolean;
   readonly signal: AbortSignal;
   /** Bytes that are in place, those of an earlier transfer included. */
