@@ -76,6 +76,47 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     await Promise.all([...asked, ...answering]);
   });
 
+  // Goal: an answer has one asker: an id that waits for its answer cannot ask again, and can once it was answered.
+  test('one request of an id at a time', async () => {
+    const { server, outgoing } = await makePair(transport);
+    const request = envelope('?');
+    const first = outgoing.request(request);
+    expect(await code(outgoing.request(request))).toBe('INVALID_ARGUMENT');
+    const message = await take(server);
+    await message.reply({ action: 'urn:re' });
+    expect((await first).envelope.relatesTo).toBe(request.messageId);
+    expect(await code(outgoing.request(request, { deadlineMs: 20 }))).toBe('DEADLINE_EXCEEDED');
+  });
+
+  // Goal: the library may be called from where it calls: a tag revoked, memory released, messages sent from an event.
+  test('calls from inside of events', async () => {
+    const { server, client, outgoing, incoming } = await makePair(transport, {
+      server: {
+        authorize: ({ direction }) => {
+          if (direction === 'receive') {
+            const buffer = server.allocate(100);
+            const exposure = incoming.share(buffer);
+            sent.push(incoming.send(envelope('from inside')));
+            exposure.revoke();
+            buffer.release();
+            ended.push(exposure.ended);
+          }
+          return true;
+        },
+      },
+    });
+    const ended: Promise<unknown>[] = [];
+    const sent: Promise<unknown>[] = [];
+    await Promise.all(Array.from({ length: 100 }, (_, index) => outgoing.send(envelope(index))));
+    for (let i = 0; i < 100; i++) {
+      (await take(server)).release();
+      expect(valueOf(await take(client))).toBe('from inside');
+    }
+    expect(await Promise.all(ended)).toEqual(Array(100).fill('TAG_REVOKED'));
+    expect(await Promise.all(sent)).toHaveLength(100);
+    await untilIdle(server, client);
+  });
+
   // Goal: a SOAP fault is an answer with everything in it, and no error of this side.
   test('a fault is a value', async () => {
     const { server, outgoing } = await makePair(transport);

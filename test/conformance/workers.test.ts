@@ -25,6 +25,13 @@ describe('a process ends by itself', () => {
   });
 });
 
+// Goal: an exception in a user's listener is his, and uncaught; what else came in the same batch of events is not lost with it.
+test('a listener that throws', async () => {
+  const child = new Child('throws');
+  expect(await child.told('result')).toEqual({ thrown: 6, received: 150 });
+  expect(await child.exited, child.errors).toEqual({ code: 0, signal: null });
+});
+
 // Goal: garbage collection never takes memory that is in use, external memory is bounded, and a leak is told.
 test('heavy garbage collection', { timeout: SLOW }, async () => {
   const child = new Child('garbage', { execArgv: ['--expose-gc'] });
