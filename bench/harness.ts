@@ -106,7 +106,8 @@ async function measureOnce({ subject, task }: Entry, budget: Budget): Promise<Sa
   }
 }
 
-function asBenchError(error: unknown): BenchError {
+/** Whatever was thrown while a subject was measured, as the benchmark's own error. */
+export function asBenchError(error: unknown): BenchError {
   if (error instanceof BenchError) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new BenchError('ERR_BENCH_PEER', message, { cause: error });

@@ -12,13 +12,17 @@ export const MIB = 1024 * 1024;
 export const METRICS = ['push', 'pull', 'message_rtt', 'read_rtt', 'message_rate'] as const;
 export type Metric = (typeof METRICS)[number];
 
+/** How much resident memory grows while a lot moves. Only this project is soaked, once, after the rounds. */
+export const SOAK_METRICS = ['soak_transfer', 'soak_messages'] as const;
+export type SoakMetric = (typeof SOAK_METRICS)[number];
+
 export const SUBJECT_NAMES = ['splitplane', 'c', 'iperf3', 'ucx', 'node:net', 'zeromq', 'grpc'] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
 /** How the waiting side waits: it sleeps in the kernel, it polls, or it polls for a while and then sleeps. */
 export type Mode = 'adaptive' | 'busy' | 'event';
 
-export type Unit = 'GB/s' | 'us' | '1/s';
+export type Unit = 'GB/s' | 'us' | '1/s' | 'MiB';
 
 /** One thing to measure. `size` is the payload of one message or transfer in bytes. */
 export interface Case {
@@ -70,16 +74,24 @@ export interface Environment {
   readonly loadAverage1Min: number;
 }
 
+/** What only a soak tells. A soak counts from the end of its warm-up. */
+export interface SoakFacts {
+  readonly deliveredBytes: number;
+  readonly deliveredMessages: number;
+  /** The highest resident size of the process that grew more. */
+  readonly residentPeakMiB: number;
+}
+
 /** One line of the result file: the fields of `perf --json`, then who was measured, how often, and where. */
 export interface Row {
   readonly suite: string;
   readonly subject: SubjectName;
   readonly mode: Mode;
-  readonly metric: Metric;
+  readonly metric: Metric | SoakMetric;
   readonly size: number;
   readonly transport: string;
   readonly unit: Unit;
-  /** Median over the rounds. */
+  /** Median over the rounds. Soaks: the growth of resident memory of the worse process; negative where both shrank. */
   readonly median: number;
   /** Latencies: median over the rounds of each round's p99. Rates: what 99 % of the rounds reached, that is, the slow tail. */
   readonly p99: number;
@@ -87,12 +99,13 @@ export interface Row {
   readonly cpuSecondsPerGB: number | null;
   readonly copiesPerByte: number | null;
   readonly eventLoopDelayP99Ms: number | null;
+  readonly soak?: SoakFacts;
   readonly rounds: number;
   readonly environment: Environment;
   readonly commit: string | null;
 }
 
-export function unitOf(metric: Metric): Unit {
+export function unitOf(metric: Metric | SoakMetric): Unit {
   switch (metric) {
     case 'push':
     case 'pull':
@@ -102,6 +115,9 @@ export function unitOf(metric: Metric): Unit {
       return 'us';
     case 'message_rate':
       return '1/s';
+    case 'soak_transfer':
+    case 'soak_messages':
+      return 'MiB';
   }
 }
 

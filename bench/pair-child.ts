@@ -2,7 +2,8 @@
  * The program that both processes of a pair run: it loads the subject's traffic and obeys the harness over IPC. It ends when it is
  * told to stop, and also when the harness is gone.
  */
-import type { FromChild, ToChild, Traffic } from './pair.js';
+import type { FromChild, ToChild } from './pair-processes.js';
+import type { Traffic } from './pair.js';
 import { Recorder } from './recorder.js';
 
 const recorder = new Recorder();
@@ -37,6 +38,9 @@ async function obey(message: ToChild): Promise<void> {
       process.exit(0);
       break;
     }
+    case 'progress':
+      tell({ kind: 'progress', progress: recorder.progress() });
+      break;
     case 'begin':
       recorder.begin();
       break;
@@ -57,6 +61,8 @@ process.on('message', (raw: unknown) => {
   obey(message).catch(fail);
   if (message.kind === 'stop' && serving) setImmediate(() => process.exit(0));
 });
+// Also what the traffic's own libraries throw into the air, most of all when it is cut off.
+process.on('uncaughtException', fail);
 process.on('disconnect', () => process.exit(0));
 // An interrupt from the terminal reaches this process as well; the harness decides what it means.
 process.on('SIGINT', () => undefined);

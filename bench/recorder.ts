@@ -22,6 +22,14 @@ export interface Report {
   readonly roundTrips: { readonly count: number; median: number; p99: number; p999: number } | null;
 }
 
+/** Plain data: how far a process is. Counts run from the beginning of the interval, or of the process where none has begun. */
+export interface ProcessProgress {
+  readonly deliveredBytes: number;
+  readonly deliveredMessages: number;
+  readonly roundTripCount: number;
+  readonly residentBytes: number;
+}
+
 export class Recorder {
   readonly #roundTrips = new Float64Array(ROUND_TRIPS_MAX);
   readonly #loopDelay = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
@@ -52,6 +60,15 @@ export class Recorder {
   roundTrip(begin: number): void {
     const index = this.#roundTripCount++;
     if (index < ROUND_TRIPS_MAX) this.#roundTrips[index] = (performance.now() - begin) * 1000;
+  }
+
+  progress(): ProcessProgress {
+    return {
+      deliveredBytes: this.#bytes,
+      deliveredMessages: this.#messages,
+      roundTripCount: this.#roundTripCount,
+      residentBytes: process.memoryUsage.rss(),
+    };
   }
 
   begin(): void {

@@ -1,19 +1,22 @@
 /**
  * Which subjects belong to which suite, in the order in which they are printed. The only file that knows them all.
  */
-import type { Subject } from './measurement.js';
+import { MIB, type Subject } from './measurement.js';
 import { cSubject } from './peers/c.js';
 import { grpcSubject } from './peers/grpc.js';
 import { iperf3Subject } from './peers/iperf3.js';
 import { nodeNetSubject } from './peers/node-net.js';
 import { ucxSubject } from './peers/ucx.js';
 import { zeromqSubject } from './peers/zeromq.js';
-import { splitplaneSubject } from './subjects/splitplane.js';
+import type { Soak } from './soak.js';
+import { splitplane, splitplaneSubject } from './subjects/splitplane.js';
 
 export interface Suite {
   readonly name: string;
   readonly transport: string;
   readonly subjects: readonly Subject[];
+  /** Run after the rounds, in this order. */
+  readonly soaks: readonly Soak[];
 }
 
 export const SUITES: readonly Suite[] = [
@@ -28,6 +31,18 @@ export const SUITES: readonly Suite[] = [
       nodeNetSubject,
       zeromqSubject,
       grpcSubject,
+    ],
+    soaks: [
+      {
+        metric: 'soak_transfer',
+        definition: splitplane,
+        task: { metric: 'pull', size: 16 * MIB, mode: 'event' },
+      },
+      {
+        metric: 'soak_messages',
+        definition: splitplane,
+        task: { metric: 'message_rate', size: 64, mode: 'event' },
+      },
     ],
   },
 ];

@@ -1,7 +1,7 @@
 /**
  * Rows and verdicts as text for people. It computes nothing but the ratio beside each line.
  */
-import { formatSize, type Row, type Unit } from './measurement.js';
+import { BYTES_PER_GB, formatSize, type Row, type SoakFacts, type Unit } from './measurement.js';
 import type { Verdict } from './targets.js';
 
 const HEADINGS = [
@@ -15,6 +15,16 @@ const HEADINGS = [
   'loop p99 ms',
   'rounds',
   'splitplane =',
+];
+const SOAK_HEADINGS = [
+  'subject',
+  'mode',
+  'growth',
+  'peak',
+  'moved',
+  'CPU s/GB',
+  'copies/byte',
+  'loop p99 ms',
 ];
 /** Names stand left, figures right. */
 const LEFT_COLUMNS = 2;
@@ -30,6 +40,8 @@ export function formatRows(rows: readonly Row[]): string {
 }
 
 function formatBlock(rows: readonly Row[]): string {
+  if (rows.some((row) => row.soak !== undefined))
+    return align([SOAK_HEADINGS, ...rows.map(soakLine)], LEFT_COLUMNS);
   const own = rows.find((row) => row.subject === 'splitplane');
   const lines = rows.map((row) => [
     row.subject,
@@ -44,6 +56,26 @@ function formatBlock(rows: readonly Row[]): string {
     own === undefined ? '-' : `${(own.median / row.median).toFixed(2)} x`,
   ]);
   return align([HEADINGS, ...lines], LEFT_COLUMNS);
+}
+
+/** A soak is run by one subject, so nothing stands beside it. */
+function soakLine(row: Row): readonly string[] {
+  return [
+    row.subject,
+    row.mode,
+    formatFigure(row.median, row.unit),
+    row.soak === undefined ? '-' : formatFigure(row.soak.residentPeakMiB, 'MiB'),
+    row.soak === undefined ? '-' : formatMoved(row.metric, row.soak),
+    formatOptional(row.cpuSecondsPerGB, row.metric === 'soak_transfer' ? 3 : 0),
+    formatOptional(row.copiesPerByte, 2),
+    formatOptional(row.eventLoopDelayP99Ms, 2),
+  ];
+}
+
+function formatMoved(metric: Row['metric'], { deliveredBytes, deliveredMessages }: SoakFacts): string {
+  return metric === 'soak_messages'
+    ? `${deliveredMessages.toLocaleString('en-US')} messages`
+    : `${(deliveredBytes / BYTES_PER_GB).toFixed(1)} GB`;
 }
 
 export function formatVerdicts(verdicts: readonly Verdict[]): string {
@@ -62,6 +94,7 @@ export function formatFigure(value: number, unit: Unit): string {
     case 'GB/s':
       return value.toFixed(2);
     case 'us':
+    case 'MiB':
       return value.toFixed(1);
     case '1/s':
       return Math.round(value).toLocaleString('en-US');

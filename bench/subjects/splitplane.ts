@@ -14,7 +14,7 @@ import {
   type RemoteBuffer,
 } from '../../lib/index.js';
 import { MIB, type Case, type Mode } from '../measurement.js';
-import { pairSubject, type Traffic } from '../pair.js';
+import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
 
 const NAMESPACE = 'urn:splitplane:bench:1';
@@ -29,7 +29,7 @@ const COUNTERS_EVERY_MS = 20;
 
 const MODES: readonly Mode[] = ['event', 'adaptive', 'busy'];
 
-export const splitplaneSubject = pairSubject({
+export const splitplane: PairDefinition = {
   name: 'splitplane',
   module: import.meta.url,
   cases: [
@@ -43,7 +43,9 @@ export const splitplaneSubject = pairSubject({
   ],
   // The engine counts its own copies, and the recorder is told.
   libraryCopiesPerByte: 0,
-});
+};
+
+export const splitplaneSubject = pairSubject(splitplane);
 
 function newManager(task: Case, recorder: Recorder, signal: AbortSignal): NetworkManager {
   const manager = new NetworkManager({ poll: task.mode, identity: 'bench' });
