@@ -1,6 +1,8 @@
 // A channel's socket, and the first look at what arrives.
 #include "native/tcp/channel.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 #include "native/tcp/connection.h"
@@ -8,6 +10,9 @@
 namespace splitplane::tcp {
 namespace {
 
+// In the middle of a part, whose bytes are certain to come, it does not pay to wake for less: every wake-up
+// costs both sides. 128 KiB gained nothing, 512 KiB no more.
+constexpr int kWakeBytes = 256 * 1024;
 constexpr size_t kSmallAhead = 8 * 1024;
 // What a peer sends when it begins a write: the announcement and the head of the first part, and not a byte
 // more.
@@ -106,7 +111,16 @@ void Channel::Receive() {
   uint64_t received = 0;
   Status status = receiver_.Receive(socket_.get(), reactor_.now, reactor_.budget, received);
   if (received > 0) reactor_.progressed = true;
-  if (!status.ok()) connection_.Break(std::move(status));
+  if (!status.ok()) return connection_.Break(std::move(status));
+  WakeAfter(receiver_.payload_left() >= kWakeBytes ? kWakeBytes : 1);
+}
+
+// How many bytes must have come before the socket counts as readable. A failure is harmless: we wake too
+// often.
+void Channel::WakeAfter(int bytes) {
+  if (bytes == wake_bytes_ || state_ == State::kClosed) return;
+  wake_bytes_ = bytes;
+  setsockopt(socket_.get(), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
 size_t Channel::ReadAhead() const {

@@ -91,6 +91,7 @@ class Channel final : public Watched, public Receiver::Handler {
   void RefuseWrite(Inbound& transfer, const Status& why);
   Status CheckAsked() const;
   uint32_t Interest() const;
+  void WakeAfter(int bytes);
   void Answer(const Record& record);
 
   Reactor& reactor_;
@@ -103,6 +104,7 @@ class Channel final : public Watched, public Receiver::Handler {
   bool posted_ = false;   // is in reactor.posted
   bool blocked_ = false;  // the socket took no more
   uint32_t watched_ = 0;  // what the kernel knows
+  int wake_bytes_ = 1;    // SO_RCVLOWAT
   bool in_interest_ = false;
   uint32_t bulk_inbound_ = 0;                     // transfers to come in that are too large to be read ahead
   bool small_ahead_ = false;                      // what came last was small

@@ -56,6 +56,9 @@ class Receiver {
   Receiver(const Receiver&) = delete;
   Receiver& operator=(const Receiver&) = delete;
 
+  // Bytes of payload that the part under way still brings.
+  uint64_t payload_left() const { return expect_ == Expect::kPayload ? part_left_ : 0; }
+
   // Reads until the socket is empty or the budget spent. `received` counts bytes. The end of the stream is
   // kConnectionLost.
   Status Receive(int fd, MonotonicNs now, int64_t& budget, uint64_t& received);

@@ -15,7 +15,7 @@ namespace {
 
 // Payload of one part. Large writes are the cheapest per byte; the checksum that runs over a part right
 // before it is written finds it again in the second-level cache.
-constexpr uint64_t kPartBytes = 256 * 1024;
+constexpr uint64_t kPartBytes = kPartBytesMax;
 // A batch ends with the part that reaches this.
 constexpr uint64_t kBatchBytes = 512 * 1024;
 constexpr uint64_t kBounceBytes = 256 * 1024;
@@ -24,7 +24,7 @@ constexpr size_t kSegmentsMax = 128;
 constexpr size_t kGatherMax = 64;
 // Queues that grew beyond this in a burst give the memory back when they are empty.
 constexpr size_t kKeepBytes = 256 * 1024;
-static_assert(kPartBytes <= kPartBytesMax && kBounceBytes <= kPartBytesMax);
+static_assert(kBounceBytes <= kPartBytesMax);
 
 void Trim(std::vector<uint8_t>& bytes) {
   if (bytes.capacity() > kKeepBytes) {
