@@ -13,8 +13,7 @@ class Generations {
 
   add(id: string): boolean {
     if (this.#younger.has(id) || this.#elder.has(id)) return false;
-    // Copied: the string may be a slice that keeps the whole envelope's text alive.
-    this.#younger.add(Buffer.from(id).toString());
+    this.#younger.add(copyOf(id));
     if (this.#younger.size === SEEN_MESSAGES_MIN) {
       this.#elder = this.#younger;
       this.#younger = new Set();
@@ -39,4 +38,12 @@ export class SeenMessages {
     }
     return seen.add(messageId);
   }
+}
+
+const scratch = Buffer.allocUnsafeSlow(1024);
+
+/** The same text in memory of its own: what came may be a slice that keeps the whole envelope's text alive. */
+function copyOf(text: string): string {
+  if (text.length * 3 > scratch.length) return Buffer.from(text).toString();
+  return scratch.toString('utf8', 0, scratch.write(text));
 }
