@@ -22,8 +22,10 @@ const GRANT = `${NAMESPACE}/Grant`;
 const ECHO = `${NAMESPACE}/Echo`;
 const TEXT = `${NAMESPACE}/Text`;
 const TRANSFERS_IN_FLIGHT = 4;
-/** Sends awaited together; more would only queue. */
-const SENDS_IN_FLIGHT = 512;
+/** Sends awaited together. */
+const SENDS_PER_BATCH = 256;
+/** Together two windows of credits: while the peer reads one the next is written. With one batch either side would wait for the other. */
+const BATCHES_IN_FLIGHT = 8;
 /** How often copies are asked of the engine's counters. */
 const COUNTERS_EVERY_MS = 20;
 
@@ -114,6 +116,8 @@ async function grant(
   const buffer = touched(manager, task.size);
   const access = task.metric === 'push' ? 'write' : 'read';
   const exposure = message.connection.share(buffer, { access });
+  // The exposure keeps the memory until it ends.
+  buffer.release();
   await message.reply({ action: `${GRANT}ed`, body: include('buffer-0') }, { buffers: [exposure] });
   void (async () => {
     let told = 0;
@@ -194,19 +198,21 @@ async function transfer(
 
 async function sendText(connection: Connection, task: Case, signal: AbortSignal): Promise<void> {
   const text = 'x'.repeat(task.size);
-  while (!signal.aborted) {
-    const sends = Array.from({ length: SENDS_IN_FLIGHT }, () =>
-      connection.send(
-        Envelope.of({
-          action: TEXT,
-          to: 'urn:splitplane:bench:server',
-          body: element(NAMESPACE, 'Text', text),
-        }),
-      ),
+  const send = () =>
+    connection.send(
+      Envelope.of({
+        action: TEXT,
+        to: 'urn:splitplane:bench:server',
+        body: element(NAMESPACE, 'Text', text),
+      }),
     );
-    await Promise.all(sends);
-    await immediate();
-  }
+  const batches = Array.from({ length: BATCHES_IN_FLIGHT }, async () => {
+    while (!signal.aborted) {
+      await Promise.all(Array.from({ length: SENDS_PER_BATCH }, send));
+      await immediate();
+    }
+  });
+  await Promise.all(batches);
 }
 
 function touched(manager: NetworkManager, length: number): RegisteredBuffer {
