@@ -1,0 +1,143 @@
+// Proves that every demanded figure has its target, and that verdicts are computed from rows alone: reached, not reached, and not
+// measured, at and beside each limit.
+import { describe, expect, test } from 'vitest';
+import { MIB, type Row } from '../../../bench/measurement.js';
+import { judge, type Verdict } from '../../../bench/targets.js';
+import { row } from './rows.js';
+
+function verdictOn(description: string, rows: readonly Row[]): Verdict {
+  const found = judge(rows).filter((verdict) => verdict.description === description);
+  expect(found, description).toHaveLength(1);
+  return found[0] as Verdict;
+}
+
+const SIZES = { '1 MiB': MIB, '16 MiB': 16 * MIB } as const;
+
+describe('without rows', () => {
+  test('nothing is measured, and nothing is reached', () => {
+    const verdicts = judge([]);
+    for (const verdict of verdicts) {
+      expect(verdict).toMatchObject({ own: null, peer: null, achieved: null, reached: null });
+    }
+  });
+
+  test('every demanded figure is there', () => {
+    const bulk = ['push', 'pull'].flatMap((metric) =>
+      Object.keys(SIZES).flatMap((size) => [
+        `${metric} ${size}: median at least 0.95 x ${size === '1 MiB' ? 'iperf3' : 'c'}`,
+        `${metric} ${size}: median at least 1.5 x zeromq`,
+        `${metric} ${size}: median at least 8 x grpc`,
+        `${metric} ${size}: CPU s/GB at most 1.1 x iperf3${size === '1 MiB' ? '' : ' at 1 MiB'}`,
+        `${metric} ${size}: copies/byte below 0.001`,
+        `${metric} ${size}: loop delay p99 ms below 5`,
+      ]),
+    );
+    expect(judge([]).map(({ description }) => description)).toEqual([
+      ...bulk,
+      'message_rtt 64 B adaptive: median at most 0.5 x zeromq',
+      'message_rtt 64 B event: median at most 1.5 x node:net',
+      'read_rtt 64 B adaptive: median at most 1.5 x c (busy)',
+      'message_rate 64 B: median at least 0.15 x zeromq',
+      'soak_transfer 16 MiB: growth MiB at most 16',
+      'soak_transfer 16 MiB: loop delay p99 ms below 5',
+      'soak_messages 64 B: growth MiB at most 16',
+    ]);
+  });
+});
+
+describe('relative to a peer', () => {
+  const own = row({ subject: 'splitplane', metric: 'pull', size: MIB, median: 3 });
+  const against = (peerMedian: number) =>
+    verdictOn('pull 1 MiB event: median at least 1.5 x zeromq', [
+      own,
+      row({ subject: 'zeromq', metric: 'pull', size: MIB, median: peerMedian }),
+    ]);
+
+  test('at the limit is reached', () => {
+    expect(against(2)).toMatchObject({ own: 3, peer: 2, achieved: 1.5, reached: true });
+  });
+
+  test('just under it is not', () => {
+    expect(against(2.001)).toMatchObject({ own: 3, peer: 2.001, reached: false });
+  });
+
+  test('"at most" turns it round', () => {
+    const description = 'message_rtt 64 B event: median at most 1.5 x node:net';
+    const peer = row({ subject: 'node:net', metric: 'message_rtt', size: 64, median: 20 });
+    const mine = (median: number) => row({ subject: 'splitplane', metric: 'message_rtt', size: 64, median });
+    expect(verdictOn(description, [mine(30), peer]).reached).toBe(true);
+    expect(verdictOn(description, [mine(30.1), peer]).reached).toBe(false);
+  });
+
+  test('a peer of another size, metric or subject does not count', () => {
+    const others = [
+      row({ subject: 'zeromq', metric: 'pull', size: 16 * MIB }),
+      row({ subject: 'zeromq', metric: 'push', size: MIB }),
+      row({ subject: 'grpc', metric: 'pull', size: MIB }),
+    ];
+    const verdict = verdictOn('pull 1 MiB event: median at least 1.5 x zeromq', [own, ...others]);
+    expect(verdict).toMatchObject({ own: 3, peer: null, achieved: null, reached: null });
+  });
+
+  test('the mode of the peer is the one that is named', () => {
+    const ping = (median: number, mode: Row['mode']) =>
+      row({ subject: 'c', metric: 'read_rtt', size: 64, mode, median });
+    const read = row({ subject: 'splitplane', metric: 'read_rtt', size: 64, mode: 'adaptive', median: 12 });
+    const verdict = verdictOn('read_rtt 64 B adaptive: median at most 1.5 x c (busy)', [
+      read,
+      ping(60, 'event'),
+      ping(6, 'busy'),
+    ]);
+    expect(verdict).toMatchObject({ own: 12, peer: 6, achieved: 2, reached: false });
+  });
+
+  test('CPU at 16 MiB is held against iperf3 at 1 MiB, the only size it has', () => {
+    const verdict = verdictOn('push 16 MiB event: CPU s/GB at most 1.1 x iperf3 at 1 MiB', [
+      row({ subject: 'splitplane', metric: 'push', size: 16 * MIB, cpuSecondsPerGB: 0.33 }),
+      row({ subject: 'iperf3', metric: 'push', size: MIB, cpuSecondsPerGB: 0.33 }),
+    ]);
+    expect(verdict).toMatchObject({ achieved: 1, reached: true });
+  });
+
+  test('each mode of ours is judged by itself, where the target names none', () => {
+    const rate = (mode: Row['mode'], median: number) =>
+      row({ subject: 'splitplane', metric: 'message_rate', size: 64, mode, median });
+    const rows = [
+      rate('event', 10),
+      rate('busy', 20),
+      row({ subject: 'zeromq', metric: 'message_rate', size: 64, median: 100 }),
+    ];
+    expect(verdictOn('message_rate 64 B event: median at least 0.15 x zeromq', rows).reached).toBe(false);
+    expect(verdictOn('message_rate 64 B busy: median at least 0.15 x zeromq', rows).reached).toBe(true);
+  });
+});
+
+describe('absolute', () => {
+  const pull = (fields: Partial<Row>) => [
+    row({ subject: 'splitplane', metric: 'pull', size: MIB, ...fields }),
+  ];
+
+  test('a loop delay at the limit is not below it', () => {
+    const description = 'pull 1 MiB event: loop delay p99 ms below 5';
+    expect(verdictOn(description, pull({ eventLoopDelayP99Ms: 4.99 })).reached).toBe(true);
+    expect(verdictOn(description, pull({ eventLoopDelayP99Ms: 5 })).reached).toBe(false);
+    expect(verdictOn(description, pull({ eventLoopDelayP99Ms: null })).reached).toBeNull();
+  });
+
+  test('a payload that is copied once is found, stray bytes beside a head are not', () => {
+    const description = 'pull 1 MiB event: copies/byte below 0.001';
+    expect(verdictOn(description, pull({ copiesPerByte: 0 })).reached).toBe(true);
+    expect(verdictOn(description, pull({ copiesPerByte: 3e-6 })).reached).toBe(true);
+    expect(verdictOn(description, pull({ copiesPerByte: 1 })).reached).toBe(false);
+  });
+
+  test('resident memory may breathe, not grow', () => {
+    const soaked = (median: number) => [
+      row({ subject: 'splitplane', metric: 'soak_messages', size: 64, unit: 'MiB', median }),
+    ];
+    const description = 'soak_messages 64 B event: growth MiB at most 16';
+    expect(verdictOn(description, soaked(-3)).reached).toBe(true);
+    expect(verdictOn(description, soaked(16)).reached).toBe(true);
+    expect(verdictOn(description, soaked(16.5)).reached).toBe(false);
+  });
+});
