@@ -91,13 +91,14 @@ export const traffic: Traffic = {
 
 /** The server: grants memory, echoes, or counts what arrives. */
 async function answer(manager: NetworkManager, task: Case, recorder: Recorder): Promise<void> {
+  const buffer = manager.allocate(task.size);
   for await (const message of manager.messages) {
     switch (message.envelope.action) {
       case GRANT:
         await grant(manager, message, task, recorder);
         break;
       case ECHO:
-        void echo(manager, message);
+        void echo(message, buffer);
         break;
       case TEXT:
         recorder.delivered(message.envelope.body[0]?.text().length ?? 0);
@@ -128,14 +129,12 @@ async function grant(
   })();
 }
 
-function echo(manager: NetworkManager, message: Message): Promise<unknown> {
+/** What goes inline is copied before `reply` returns, so one buffer serves every answer. */
+function echo(message: Message, buffer: RegisteredBuffer): Promise<unknown> {
   const bytes = message.buffers[0]?.inline;
   if (bytes === undefined || message.envelope.body.length !== 1) throw new Error('the payload is missing');
-  const buffer = manager.allocate(bytes.length);
   bytes.copy(buffer.bytes);
-  const sent = message.reply({ action: `${ECHO}ed`, body: include('buffer-0') }, { buffers: [buffer] });
-  buffer.release();
-  return sent;
+  return message.reply({ action: `${ECHO}ed`, body: include('buffer-0') }, { buffers: [buffer] });
 }
 
 async function exchange(
@@ -183,10 +182,12 @@ async function transfer(
     });
     return;
   }
+  // Pushed and pulled out of one buffer, as the peers do.
+  const source = touched(manager, task.size);
   const steps = Array.from({ length: TRANSFERS_IN_FLIGHT }, () =>
     repeat(async (there, here) => {
       if (task.metric === 'push') {
-        await there.write(here, { notify: true });
+        await there.write(source, { notify: true });
       } else {
         await there.resolve({ into: here });
         recorder.delivered(task.size);
