@@ -27,12 +27,12 @@ type Preset = Pick<Plan, 'rounds' | 'budget' | 'soak'>;
 
 const FULL: Preset = {
   rounds: 5,
-  budget: { warmupMs: 300, measureMs: 1200, timeoutMs: 20_000 },
+  budget: { warmupMs: 1000, measureMs: 1200, timeoutMs: 20_000 },
   soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000, timeoutMs: 240_000 },
 };
 const QUICK: Preset = {
   rounds: 2,
-  budget: { warmupMs: 100, measureMs: 250, timeoutMs: 10_000 },
+  budget: { warmupMs: 300, measureMs: 250, timeoutMs: 10_000 },
   soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000, timeoutMs: 30_000 },
 };
 const ROUNDS_MAX = 100;

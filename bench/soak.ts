@@ -43,8 +43,12 @@ export interface ResidentGrowth {
   readonly peakMiB: number;
 }
 
-/** Pools fill, code is compiled and the heap finds its size in this share of the amount; it moves in addition to it. */
+/**
+ * Pools fill, code is compiled and the heap finds its size while this share of the amount moves, in addition to it, and for at least
+ * this long: a tenth of a short soak is over before the heap has been collected often enough.
+ */
 const WARMUP_FRACTION = 0.1;
+const WARMUP_MS = 2000;
 const SAMPLE_EVERY_MS = 20;
 const PROGRESS_STEPS = 10;
 
@@ -52,8 +56,8 @@ const PROGRESS_STEPS = 10;
 export function runSoak(soak: Soak, options: SoakOptions): Promise<Row> {
   const { definition, task, metric } = soak;
   return withPair(definition, task, options.timeoutMs, async (pair) => {
-    const warmup = options.operations * WARMUP_FRACTION;
-    while ((await sample(pair)).done < warmup) await delay(SAMPLE_EVERY_MS);
+    await delay(WARMUP_MS);
+    while ((await sample(pair)).done < options.operations * WARMUP_FRACTION) await delay(SAMPLE_EVERY_MS);
     pair.begin();
     const samples = await watch(pair, soak, options);
     const reports = await pair.end();
