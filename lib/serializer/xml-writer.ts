@@ -5,7 +5,7 @@ import { SplitplaneError } from '../errors.js';
 import type { Envelope } from '../soap/envelope.js';
 import { XmlElement, type XmlAttribute, type XmlNode } from '../soap/infoset.js';
 import { Declarations, type Place } from './xml-declarations.js';
-import { writeOwnHeader } from './xml-own-header.js';
+import { writeOwnHeader } from './xml-own-form.js';
 import {
   EPILOGUE,
   MIDDLE,

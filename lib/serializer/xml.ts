@@ -6,7 +6,7 @@ import { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError } from '../soap/fault.js';
 import type { XmlElement } from '../soap/infoset.js';
 import type { Serializer } from './registry.js';
-import { readOwnHeader } from './xml-own-header.js';
+import { readOwnBody, readOwnHeader } from './xml-own-form.js';
 import { XML_LIMITS, type XmlLimits } from './xml-limits.js';
 import { XmlReader } from './xml-reader.js';
 import { XmlWriter, type XmlText } from './xml-writer.js';
@@ -56,7 +56,7 @@ export class XmlSerializer implements Serializer {
     const envelope =
       own === undefined
         ? this.#decodeAnyHeader(text)
-        : Envelope.fromProperties(own.properties, () => this.#readOwnBody(text.slice(own.bodyStart)));
+        : Envelope.fromProperties(own.properties, () => this.#readBody(text, own.bodyStart));
     if (envelope.references.length > referencesMax)
       throw MessageRefusedError.limit('more references', referencesMax);
     return envelope;
@@ -76,9 +76,11 @@ export class XmlSerializer implements Serializer {
     });
   }
 
-  #readOwnBody(rest: string): XmlElement[] {
+  #readBody(text: string, bodyStart: number): XmlElement[] {
+    const own = readOwnBody(text, bodyStart);
+    if (own !== undefined) return own;
     const reader = this.#takeReader();
-    const body = reader.readOwnBody(rest);
+    const body = reader.readOwnBody(text.slice(bodyStart));
     this.#keepReader(reader);
     return body;
   }
