@@ -6,6 +6,7 @@ import { element, type SplitplaneError } from '../../lib/index.js';
 import { code, failure, turns, until, watchPromise } from '../support/events.js';
 import { echo, envelope, filled, makePair, take, untilIdle, valueOf } from '../support/managers.js';
 import { TRANSPORTS } from '../support/transports.js';
+import { tolerated } from '../support/resident.js';
 
 describe.each(TRANSPORTS)('$name', (transport) => {
   // Goal: a reader that does not read stops the sender at the window, and nothing is lost when it reads again.
@@ -78,7 +79,7 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     await outgoing.close();
     expect([received, failures]).toEqual([total, 0]);
     expect(drains).toBeGreaterThan(2);
-    expect(process.memoryUsage.rss() - grownFrom).toBeLessThan(96 << 20);
+    expect(process.memoryUsage.rss() - grownFrom).toBeLessThan(tolerated(96));
   });
 
   // Goal: who ignores back-pressure is stopped by a named limit, not by the memory of the process.

@@ -27,6 +27,7 @@ import {
   WirePeer,
   withTrailer,
 } from '../support/wire.js';
+import { tolerated } from '../support/resident.js';
 
 const SLOW = 120_000;
 const NO_RESUMING: NetworkManagerOptions = { resumeMs: 0, connectTimeoutMs: 2000 };
@@ -279,7 +280,7 @@ describe('a length that lies, up to 2^64-1', () => {
     }
     await healthy();
     expect(server.connections).toHaveLength(1);
-    expect(process.memoryUsage.rss() - rss).toBeLessThan(64 << 20);
+    expect(process.memoryUsage.rss() - rss).toBeLessThan(tolerated(64));
   });
 
   // Goal: the same from a peer that joined and did not greet: no operation is served before it is known who asks.
