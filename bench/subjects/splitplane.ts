@@ -22,6 +22,8 @@ const GRANT = `${NAMESPACE}/Grant`;
 const ECHO = `${NAMESPACE}/Echo`;
 const TEXT = `${NAMESPACE}/Text`;
 const TRANSFERS_IN_FLIGHT = 4;
+/** But not more bytes than this: what does not fit the processor's cache costs both ends. */
+const BYTES_IN_FLIGHT_MAX = 32 * MIB;
 /** Sends awaited together. */
 const SENDS_PER_BATCH = 256;
 /** Together two windows of credits: while the peer reads one the next is written. With one batch either side would wait for the other. */
@@ -184,7 +186,8 @@ async function transfer(
   }
   // Pushed and pulled out of one buffer, as the peers do.
   const source = touched(manager, task.size);
-  const steps = Array.from({ length: TRANSFERS_IN_FLIGHT }, () =>
+  const inFlight = Math.min(TRANSFERS_IN_FLIGHT, Math.ceil(BYTES_IN_FLIGHT_MAX / task.size));
+  const steps = Array.from({ length: inFlight }, () =>
     repeat(async (there, here) => {
       if (task.metric === 'push') {
         await there.write(source, { notify: true });
