@@ -19,10 +19,6 @@ export class MessageQueue implements AsyncIterable<Message, undefined> {
     this.#consume = consume;
   }
 
-  get length(): number {
-    return this.#waiting.length;
-  }
-
   push(message: Message, byteCount: number): void {
     const taker = this.#takers.shift();
     if (taker === undefined) {

@@ -1,5 +1,5 @@
-// What an encoding is, the set of encodings a manager has, and the choice of one for a connection. Knows the envelope,
-// and nothing of any one encoding, of frames or of memory.
+// What an encoding is, and the set of encodings a manager has; the engine's handshake chooses one of them for a
+// connection. Knows the envelope, and nothing of any one encoding, of frames or of memory.
 import { SplitplaneError } from '../errors.js';
 import type { Envelope } from '../soap/envelope.js';
 
@@ -67,13 +67,6 @@ export class SerializerRegistry {
     if (serializer === undefined) throw unsupported(this.names, [name]);
     return serializer;
   }
-}
-
-/** The first of our names that the peer has too. Throws ENCODING_UNSUPPORTED when there is none. */
-export function negotiateEncoding(ours: readonly string[], theirs: readonly string[]): string {
-  const common = ours.find((name) => theirs.includes(name));
-  if (common === undefined) throw unsupported(ours, theirs);
-  return common;
 }
 
 function unsupported(ours: readonly string[], theirs: readonly string[]): SplitplaneError {

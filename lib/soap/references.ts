@@ -6,8 +6,6 @@ import { MessageRefusedError } from './fault.js';
 import { NO_CHILDREN, XmlElement, type XmlAttribute } from './infoset.js';
 import { REFERENCES, XOP } from './namespaces.js';
 
-/** Bytes in a tag. */
-export const TAG_BYTES = 32;
 /** The longest content id. */
 export const CID_LENGTH_MAX = 128;
 /** References in one message, unless the encoding's limits say otherwise. */
@@ -31,17 +29,6 @@ export interface Reference {
   readonly tag: string | undefined;
   readonly lengthBytes: number;
   readonly access: Access;
-}
-
-/** The 32 bytes of a valid tag. */
-export function tagToBytes(tag: string): Buffer {
-  return Buffer.from(tag, 'base64url');
-}
-
-/** The text of 32 bytes. */
-export function tagFromBytes(bytes: Uint8Array): string {
-  if (bytes.length !== TAG_BYTES) throw invalidReference(`a tag has ${TAG_BYTES} bytes, not ${bytes.length}`);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64url');
 }
 
 /** The element that stands in the body for the content of a buffer. */

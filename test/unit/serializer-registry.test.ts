@@ -1,12 +1,7 @@
 // Proves how encodings are registered and how two sides agree on one.
 
 import { describe, expect, test } from 'vitest';
-import {
-  ENCODINGS_MAX,
-  negotiateEncoding,
-  SerializerRegistry,
-  type Serializer,
-} from '../../lib/serializer/registry.js';
+import { ENCODINGS_MAX, SerializerRegistry, type Serializer } from '../../lib/serializer/registry.js';
 import { xmlSerializer } from '../../lib/serializer/xml.js';
 
 function named(name: string): Serializer {
@@ -44,24 +39,5 @@ describe('SerializerRegistry', () => {
     expect(() => registry.add(named('xml'))).toThrow(withCode('INVALID_ARGUMENT'));
     for (let index = 1; index < ENCODINGS_MAX; index++) registry.add(named(`x${index}`));
     expect(() => registry.add(named('one-too-many'))).toThrow(withCode('LIMIT_EXCEEDED'));
-  });
-});
-
-describe('negotiateEncoding', () => {
-  test('takes the first of ours that the peer has, whatever the order of theirs', () => {
-    expect(negotiateEncoding(['a', 'b', 'c'], ['c', 'b'])).toBe('b');
-  });
-
-  test('refuses when nothing is common, and shows what a hostile peer offered only cut', () => {
-    expect(() => negotiateEncoding(['xml'], [])).toThrow(withCode('ENCODING_UNSUPPORTED'));
-    try {
-      negotiateEncoding(
-        ['xml'],
-        Array.from({ length: 1000 }, () => 'z'.repeat(1000)),
-      );
-    } catch (error) {
-      expect((error as Error).message.length).toBeLessThan(1000);
-    }
-    expect.assertions(2);
   });
 });

@@ -12,23 +12,11 @@ import {
   includedCid,
   readReferences,
   referencesBlock,
-  tagFromBytes,
-  tagToBytes,
   type Reference,
 } from '../../lib/soap/references.js';
 
 const TAG = 'A'.repeat(43);
 const good: Reference = { cid: 'buffer-0', tag: TAG, lengthBytes: 65536, access: 'read' };
-
-describe('tags', () => {
-  test('32 bytes have one spelling of 43 characters', () => {
-    const bytes = Buffer.from(Array.from({ length: 32 }, (_, index) => 255 - index));
-    const tag = tagFromBytes(bytes);
-    expect(tag).toHaveLength(43);
-    expect(tagToBytes(tag)).toEqual(bytes);
-    expect(() => tagFromBytes(bytes.subarray(1))).toThrow(/32 bytes/);
-  });
-});
 
 describe('the header block', () => {
   test('reads back as the same references, with and without a tag', () => {
