@@ -96,7 +96,7 @@ void Door::Accept() {
 
 void Door::Admit(Fd socket) {
   auto guest = std::make_unique<Guest>(*this);
-  SetStreamOptions(socket.get(), LocalAddress(socket.get()).family(), reactor_.context.peer_timeout_ms);
+  SetStreamOptions(socket.get(), RemoteAddress(socket.get()), reactor_.context.peer_timeout_ms);
   guest->socket = std::move(socket);
   guest->deadline = reactor_.now + kUnjoinedTimeoutNs;
   if (!reactor_.Watch(EPOLL_CTL_ADD, guest->socket.get(), *guest, EPOLLIN).ok()) return;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 namespace splitplane::tcp {
 namespace {
@@ -36,8 +37,8 @@ bool IsStale(const Address& address) {
 
 }  // namespace
 
-void SetStreamOptions(int fd, int family, uint32_t peer_timeout_ms) {
-  if (family == AF_UNIX) return;
+void SetStreamOptions(int fd, const Address& peer, uint32_t peer_timeout_ms) {
+  if (peer.family() == AF_UNIX) return;
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, int(peer_timeout_ms));
   const int interval = std::max(1, int(peer_timeout_ms / 1000) / (kKeepaliveProbes + 1));
@@ -45,12 +46,18 @@ void SetStreamOptions(int fd, int family, uint32_t peer_timeout_ms) {
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, interval);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  // There is no link to share on the way to this host, and the timers of an algorithm that paces (BBR) cost more
+  // than the copying. Reno never paces, and every process may choose it. Between hosts the administrator's
+  // choice stays.
+  constexpr std::string_view kNeverPaces = "reno";
+  if (peer.local_only())
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kNeverPaces.data(), kNeverPaces.size());
 }
 
 Result<Fd> StartConnect(const Address& address, uint32_t peer_timeout_ms) {
   Result<Fd> fd = MakeSocket(address.family());
   if (!fd.ok()) return fd;
-  SetStreamOptions(fd->get(), address.family(), peer_timeout_ms);
+  SetStreamOptions(fd->get(), address, peer_timeout_ms);
   if (connect(fd->get(), address.get(), address.length) != 0 && errno != EINPROGRESS) {
     // A unix listener with a full backlog says EAGAIN, which is as good as being refused: nothing waits in
     // line.

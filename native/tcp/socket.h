@@ -13,9 +13,9 @@
 
 namespace splitplane::tcp {
 
-// TCP_NODELAY, keepalive, and the time after which a peer that acknowledges nothing is dead. Nothing on unix
-// sockets.
-void SetStreamOptions(int fd, int family, uint32_t peer_timeout_ms);
+// TCP_NODELAY, keepalive, the time after which a peer that acknowledges nothing is dead, and congestion control
+// where the peer is on this host. Nothing on unix sockets.
+void SetStreamOptions(int fd, const Address& peer, uint32_t peer_timeout_ms);
 
 // Starts to connect; done when the socket is writable (then ask ConnectError).
 Result<Fd> StartConnect(const Address& address, uint32_t peer_timeout_ms);
