@@ -188,7 +188,10 @@ void MemoryPool::EnterWarm(SlabRegion* slab) {
   while (warm_bytes_ > kWarmBytesMax) {
     SlabRegion* coldest = warm_.front();
     LeaveWarm(coldest);
+    // A device that knows these pages would go on using them, and the slab will have others.
+    if (observer_) observer_(*coldest, false);
     coldest->GiveBackPages();
+    if (observer_) observer_(*coldest, true);
   }
 }
 

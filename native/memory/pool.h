@@ -67,7 +67,8 @@ class MemoryPool {
   Result<BufferRef> RegisterFile(Fd file, uint64_t offset, uint64_t length);
 
   // Slabs and regions come and go; transports that must register memory hear of it here (both before the
-  // first use and before the mapping goes). Set once, before the first allocation.
+  // first use and before the mapping goes). A slab that gives its pages back goes and comes again. Set once,
+  // before the first allocation.
   void set_observer(std::function<void(Region&, bool added)> observer) { observer_ = std::move(observer); }
 
   // Every region that exists (ask for its kind), for a transport or an ArrayBuffer that comes late.

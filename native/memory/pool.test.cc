@@ -187,6 +187,25 @@ TEST(PoolTest, SpareLargeSlabsAreBounded) {
   EXPECT_EQ(mapped, int(kSpareSlabsMax));
 }
 
+// Goal: whoever registered the pages of a slab with a device hears before they are given back, because the
+// slab will have others. Method: at the call, the pages are still there; at the next they are not.
+TEST(PoolTest, TheObserverHearsBeforePagesGo) {
+  MemoryPool pool({});
+  std::vector<uint64_t> blocks_at;
+  pool.set_observer([&](Region& region, bool) {
+    struct stat file;
+    ASSERT_EQ(fstat(region.fd(), &file), 0);
+    blocks_at.push_back(uint64_t(file.st_blocks));
+  });
+  BufferRef buffer = Take(pool, kWarmBytesMax + 1);
+  buffer->data()[0] = 1;
+  ASSERT_EQ(blocks_at.size(), 1u);
+  buffer.Reset();
+  ASSERT_EQ(blocks_at.size(), 3u);
+  EXPECT_GT(blocks_at[1], 0u);
+  EXPECT_EQ(blocks_at[2], 0u);
+}
+
 // Goal: another process that gets the memfd cannot change its size under us. Method: try.
 TEST(PoolTest, SlabsAreSealed) {
   MemoryPool pool({});

@@ -74,6 +74,18 @@ struct TagStats {
   uint64_t refused_direction = 0, refused_bounds = 0;
 };
 
+// Who must hear of the end of a tag at once, whoever ended it: a transport whose peers reach memory without
+// asking again takes that back before the call that ended the tag returns.
+class TagWatcher {
+ public:
+  // The uses of the tag at this index that are under way see revoked() from now on. May let go of them; may
+  // not call the table.
+  virtual void OnTagEnded(uint32_t index) = 0;
+
+ protected:
+  ~TagWatcher() = default;
+};
+
 class TagTable {
   struct Entry;
 
@@ -136,6 +148,8 @@ class TagTable {
   void set_observer(std::function<void(uint64_t cookie, Code why)> observer) {
     observer_ = std::move(observer);
   }
+  void AddWatcher(TagWatcher& watcher) { watchers_.push_back(&watcher); }
+  void RemoveWatcher(TagWatcher& watcher) { std::erase(watchers_, &watcher); }
   const TagStats& stats() const { return stats_; }
 
  private:
@@ -160,6 +174,7 @@ class TagTable {
   std::vector<uint32_t> free_;  // the last freed is the next used: its memory is warm
   ExpiryHeap expiries_;
   std::function<void(uint64_t, Code)> observer_;
+  std::vector<TagWatcher*> watchers_;
   TagStats stats_;
 };
 

@@ -226,6 +226,41 @@ TEST_F(TagTableTest, RefusesBadExports) {
             kSlicesPerTagMax);
 }
 
+// Goal: whoever gave a device access to the memory of a tag hears of the end before the call that ended it
+// returns, while the memory is still held. Method: a watcher that looks at the use and the holders, for every
+// way to end a tag.
+TEST_F(TagTableTest, WatchersHearAtOnce) {
+  struct Watcher : TagWatcher {
+    void OnTagEnded(uint32_t index) override {
+      EXPECT_TRUE(use->revoked(kNow));
+      EXPECT_EQ(use->index(), index);
+      EXPECT_GT(use->slices()[0].buffer->holders(), 1u);
+      *use = TagTable::Use();
+      ended++;
+    }
+    std::optional<TagTable::Use> use;
+    int ended = 0;
+  } watcher;
+  table_->AddWatcher(watcher);
+  const auto end_with = [&](auto end) {
+    TagOptions options = Options();
+    options.expires_at = kNow + 1;
+    const Tag tag = Export(std::move(options));
+    watcher.use = Begin(tag, 0, 10).value();
+    const int before = watcher.ended;
+    end(tag);
+    EXPECT_EQ(watcher.ended, before + 1);
+    EXPECT_EQ(buffer_->holders(), 1u);
+  };
+  end_with([&](const Tag& tag) { table_->Revoke(tag); });
+  end_with([&](const Tag& tag) { table_->RevokeBy(tag, kPeer); });
+  end_with([&](const Tag&) { table_->RevokeSession(kPeer.session); });
+  end_with([&](const Tag&) { table_->RevokeAll(); });
+  table_->RemoveWatcher(watcher);
+  table_->Revoke(Export(Options()));
+  EXPECT_EQ(watcher.ended, 4);
+}
+
 // Goal: nothing is left behind by a million tags. Method: export, use, revoke, with an expiry far away; the
 // places stay few and the memory's holders return to one.
 TEST_F(TagTableTest, AMillionTagsAreFlat) {

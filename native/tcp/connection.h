@@ -29,7 +29,6 @@ inline constexpr size_t kFrameQueueBytesMax = 1024 * 1024;
 inline constexpr size_t kFrameQueueBytesLow = kFrameQueueBytesMax / 2;
 // Requests on a data socket that the kernel has not taken: a peer that stopped reading.
 inline constexpr size_t kRequestQueueBytesMax = 64 * 1024;
-inline constexpr size_t kSlicesPerOperationMax = 1024;
 // Joining, and saying goodbye, are over in this time or fail.
 inline constexpr MonotonicNs kJoinTimeoutNs = 10'000'000'000;
 inline constexpr MonotonicNs kGoodbyeTimeoutNs = 5'000'000'000;
@@ -112,7 +111,6 @@ class Connection {
   // operations.cc
   Result<Operations::iterator> Admit(OperationKind kind, uint64_t operation, const RemoteSlice& remote,
                                      std::span<const Slice> local);
-  Status ValidateSlices(const RemoteSlice& remote, std::span<const Slice> local, bool writable) const;
   Channel& PickChannel();
   void Tell(Operations::iterator operation, Status status, uint64_t value);
   void Forget(Operations::iterator operation);

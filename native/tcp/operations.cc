@@ -14,33 +14,13 @@ uint8_t Flags(const TransferOptions& options) { return options.checksum ? kFlagC
 
 }  // namespace
 
-Status Connection::ValidateSlices(const RemoteSlice& remote, std::span<const Slice> local,
-                                  bool writable) const {
-  if (local.empty() || local.size() > kSlicesPerOperationMax)
-    return Invalid("an operation has 1 to 1024 slices");
-  uint64_t total = 0;
-  for (const Slice& slice : local) {
-    if (!slice.buffer || slice.length == 0 || slice.offset > slice.buffer->length() ||
-        slice.length > slice.buffer->length() - slice.offset) {
-      return Invalid("a slice is empty or not within its buffer");
-    }
-    if (writable && !slice.data())
-      return Invalid("a file cannot be read into: read into memory and write the file");
-    Status there = slice.buffer->region().Check();
-    if (!there.ok()) return there;
-    total += slice.length;
-  }
-  return total == remote.length ? Status() : Invalid("the local slices are not as long as the remote one");
-}
-
 Result<Connection::Operations::iterator> Connection::Admit(OperationKind kind, uint64_t operation,
                                                            const RemoteSlice& remote,
                                                            std::span<const Slice> local) {
   if (state_ != State::kOpen) return NotOpen("post");
-  if (remote.grant.size() != Tag::kSize) return Invalid("over TCP the grant is the tag itself: 32 bytes");
-  if (remote.offset > UINT64_MAX - remote.length) return Invalid("the remote range ends beyond 2^64");
+  if (Status valid = ValidateRemote(remote); !valid.ok()) return valid;
   if (kind != OperationKind::kAtomic) {
-    Status valid = ValidateSlices(remote, local, kind == OperationKind::kRead);
+    Status valid = ValidateLocal(local, remote.length, kind == OperationKind::kRead);
     if (!valid.ok()) return valid;
   }
   Channel& channel = PickChannel();

@@ -1,7 +1,5 @@
 // What a channel does for its peer: remote reads, writes and atomics on the memory behind our tags. Nothing
 // moves before the tag table agreed, and everything is answered exactly once.
-#include <atomic>
-
 #include "native/tcp/channel.h"
 #include "native/tcp/connection.h"
 
@@ -15,18 +13,6 @@ bool HasFile(const std::vector<Slice>& slices) {
     if (!slice.data()) return true;
   }
   return false;
-}
-
-// On a word that other threads may be working on at the same time. `request` and the word are little-endian
-// numbers.
-uint64_t Apply(uint64_t& word, const AtomicRequest& request) {
-  static_assert(std::endian::native == std::endian::little,
-                "atomics on a big-endian host would swap around the word");
-  std::atomic_ref<uint64_t> atomic(word);
-  if (request.operation == AtomicOperation::kFetchAndAdd) return atomic.fetch_add(request.operand);
-  uint64_t before = request.compare;
-  atomic.compare_exchange_strong(before, request.operand);
-  return before;
 }
 
 }  // namespace
@@ -146,7 +132,7 @@ Status Channel::ServeAtomic(const Record& record) {
   std::array<uint8_t, kValueExtensionBytes> value{};
   if (refused.ok()) {
     reactor_.stats.operations_served++;
-    StoreLittle(value.data(), Apply(*word, DecodeAtomic(record.extension)));
+    StoreLittle(value.data(), ApplyAtomic(*word, DecodeAtomic(record.extension)));
   } else {
     reactor_.stats.operations_refused++;
   }

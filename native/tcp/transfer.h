@@ -7,32 +7,11 @@
 #include <vector>
 
 #include "native/base/status.h"
-#include "native/memory/region.h"
+#include "native/memory/slice_cursor.h"
 #include "native/memory/tag_table.h"
+#include "native/transport/operation.h"
 
 namespace splitplane::tcp {
-
-// A position in a list of slices. None of them is empty.
-class SliceCursor {
- public:
-  struct Piece {
-    const Slice* slice = nullptr;
-    uint64_t offset = 0;  // in the slice
-    uint64_t length = 0;
-
-    bool is_file() const { return slice->buffer->data() == nullptr; }
-    uint8_t* data() const { return slice->data() + offset; }
-  };
-
-  // The longest piece of at most `length_max` bytes (1 or more) that lies in one slice. There is one.
-  Piece Next(const std::vector<Slice>& slices, uint64_t length_max) const;
-  // By at most what Next gave.
-  void Advance(const std::vector<Slice>& slices, uint64_t length);
-
- private:
-  size_t index_ = 0;
-  uint64_t offset_ = 0;
-};
 
 struct Transfer {
   uint64_t operation = 0;
@@ -67,8 +46,5 @@ struct Inbound : Transfer {
   bool answered = false;    // its end was told already, to the peer or to the user
   Status failure;           // of our read: how it ends once the peer stopped sending
 };
-
-// The sentence for a status that came over the wire, or that ends an operation for all to see.
-Status EndedWith(Code code);
 
 }  // namespace splitplane::tcp
