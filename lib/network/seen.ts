@@ -12,8 +12,10 @@ class Generations {
   #elder = new Set<string>();
 
   add(id: string): boolean {
-    if (this.#younger.has(id) || this.#elder.has(id)) return false;
-    this.#younger.add(copyOf(id));
+    // Hashed once: the copy keeps its hash, and looking for `id` itself would compute it another time.
+    const copy = copyOf(id);
+    if (this.#younger.has(copy) || this.#elder.has(copy)) return false;
+    this.#younger.add(copy);
     if (this.#younger.size === SEEN_MESSAGES_MIN) {
       this.#elder = this.#younger;
       this.#younger = new Set();
@@ -40,10 +42,10 @@ export class SeenMessages {
   }
 }
 
-const scratch = Buffer.allocUnsafeSlow(1024);
-
-/** The same text in memory of its own: what came may be a slice that keeps the whole envelope's text alive. */
+/**
+ * The same text in memory of its own: what came may be a slice that keeps the whole envelope's text alive. Joining makes new
+ * memory as soon as it is sliced.
+ */
 function copyOf(text: string): string {
-  if (text.length * 3 > scratch.length) return Buffer.from(text).toString();
-  return scratch.toString('utf8', 0, scratch.write(text));
+  return ` ${text}`.slice(1);
 }
