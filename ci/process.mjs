@@ -15,8 +15,8 @@ export class ScriptError extends Error {}
  * Runs a program and gives back its output. A program that cannot be started answers with status 127,
  * as a shell would.
  */
-export function capture(command, args) {
-  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 });
+export function capture(command, args, { cwd = root } = {}) {
+  const result = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 64 << 20 });
   if (result.error) return { status: 127, stdout: '', stderr: String(result.error.message) };
   return { status: result.status ?? 1, stdout: result.stdout, stderr: result.stderr };
 }

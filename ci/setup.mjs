@@ -2,6 +2,7 @@
 // itself and asks nothing; otherwise it prints the command to type and fails. Quiet when nothing is missing.
 
 import { ensurePackages } from './debian.mjs';
+import { guestPackages, machinePackages } from './lab/packages.mjs';
 import { main } from './process.mjs';
 
 const packages = [
@@ -17,12 +18,14 @@ const packages = [
   'libclang-rt-14-dev',
   'clang-format',
   // hosts made of network namespaces, lossy links, and a look at processes
-  'iproute2',
   'nftables',
   'procps',
   // the peers that the benchmark measures
   'iperf3',
   'ucx-utils',
+  // the laboratory of two soft-RoCE hosts, and the headers that native/rdma is built with
+  ...machinePackages,
+  ...guestPackages,
 ];
 
 await main(() => ensurePackages(packages));
