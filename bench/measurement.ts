@@ -16,7 +16,16 @@ export type Metric = (typeof METRICS)[number];
 export const SOAK_METRICS = ['soak_transfer', 'soak_messages'] as const;
 export type SoakMetric = (typeof SOAK_METRICS)[number];
 
-export const SUBJECT_NAMES = ['splitplane', 'c', 'iperf3', 'ucx', 'node:net', 'zeromq', 'grpc'] as const;
+export const SUBJECT_NAMES = [
+  'splitplane',
+  'c',
+  'iperf3',
+  'ucx',
+  'node:net',
+  'zeromq',
+  'grpc',
+  'grpc-tuned',
+] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
 /** How the waiting side waits: it sleeps in the kernel, it polls, or it polls for a while and then sleeps. */

@@ -4,6 +4,7 @@
 import { MIB, type Subject } from './measurement.js';
 import { cSubject } from './peers/c.js';
 import { grpcSubject } from './peers/grpc.js';
+import { grpcTunedSubject } from './peers/grpc-tuned.js';
 import { iperf3Subject } from './peers/iperf3.js';
 import { nodeNetSubject } from './peers/node-net.js';
 import { ucxSubject } from './peers/ucx.js';
@@ -31,6 +32,7 @@ export const SUITES: readonly Suite[] = [
       nodeNetSubject,
       zeromqSubject,
       grpcSubject,
+      grpcTunedSubject,
     ],
     soaks: [
       {

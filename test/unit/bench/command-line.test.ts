@@ -68,7 +68,7 @@ describe('selects', () => {
     expect(plan).toMatchObject({ rounds: 5, soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000 } });
     expect(plan.jsonFile).toBeUndefined();
     expect(plan.suite.subjects.map(({ name }) => name)).toEqual([
-      ...['splitplane', 'c', 'iperf3', 'ucx', 'node:net', 'zeromq', 'grpc'],
+      ...['splitplane', 'c', 'iperf3', 'ucx', 'node:net', 'zeromq', 'grpc', 'grpc-tuned'],
     ]);
     expect(plan.suite.soaks.map(({ metric }) => metric)).toEqual(['soak_transfer', 'soak_messages']);
   });
@@ -77,7 +77,7 @@ describe('selects', () => {
     const plan = readCommandLine(['--suite', 'tcp', '--quick', '--json', 'rows.json']);
     expect(plan).toMatchObject({ rounds: 2, jsonFile: 'rows.json' });
     expect(plan).toMatchObject({ soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000 } });
-    expect(plan.suite.subjects).toHaveLength(7);
+    expect(plan.suite.subjects).toHaveLength(8);
     expect(plan.suite.soaks).toHaveLength(2);
   });
 
