@@ -17,9 +17,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "native/tcp/address.h"
 #include "native/tcp/channel.h"
 #include "native/tcp/reactor.h"
+#include "native/transport/address.h"
 #include "native/transport/transport.h"
 
 namespace splitplane::tcp {

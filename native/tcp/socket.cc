@@ -46,9 +46,9 @@ void SetStreamOptions(int fd, const Address& peer, uint32_t peer_timeout_ms) {
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, interval);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
   SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
-  // There is no link to share on the way to this host, and the timers of an algorithm that paces (BBR) cost more
-  // than the copying. Reno never paces, and every process may choose it. Between hosts the administrator's
-  // choice stays.
+  // There is no link to share on the way to this host, and the timers of an algorithm that paces (BBR) cost
+  // more than the copying. Reno never paces, and every process may choose it. Between hosts the
+  // administrator's choice stays.
   constexpr std::string_view kNeverPaces = "reno";
   if (peer.local_only())
     (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kNeverPaces.data(), kNeverPaces.size());

@@ -8,13 +8,13 @@
 
 #include "native/base/fd.h"
 #include "native/base/status.h"
-#include "native/tcp/address.h"
+#include "native/transport/address.h"
 #include "native/transport/transport.h"
 
 namespace splitplane::tcp {
 
-// TCP_NODELAY, keepalive, the time after which a peer that acknowledges nothing is dead, and congestion control
-// where the peer is on this host. Nothing on unix sockets.
+// TCP_NODELAY, keepalive, the time after which a peer that acknowledges nothing is dead, and congestion
+// control where the peer is on this host. Nothing on unix sockets.
 void SetStreamOptions(int fd, const Address& peer, uint32_t peer_timeout_ms);
 
 // Starts to connect; done when the socket is writable (then ask ConnectError).

@@ -9,10 +9,10 @@
 #include <string>
 
 #include "native/base/crc32c.h"
-#include "native/tcp/address.h"
 #include "native/tcp/channel.h"
 #include "native/tcp/door.h"
 #include "native/tcp/record.h"
+#include "native/transport/address.h"
 #include "test/native/transport_conformance.h"
 
 namespace splitplane::tcp {

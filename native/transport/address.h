@@ -8,7 +8,7 @@
 
 #include "native/base/status.h"
 
-namespace splitplane::tcp {
+namespace splitplane {
 
 struct Address {
   sockaddr_storage storage{};
@@ -27,4 +27,4 @@ struct Address {
 // kAddressInvalid with a sentence that shows the forms.
 Result<Address> ParseAddress(const std::string& text);
 
-}  // namespace splitplane::tcp
+}  // namespace splitplane

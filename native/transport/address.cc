@@ -1,5 +1,5 @@
 // Parsing and printing of socket addresses.
-#include "native/tcp/address.h"
+#include "native/transport/address.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace splitplane::tcp {
+namespace splitplane {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
@@ -125,4 +125,4 @@ std::string Address::ToString() const {
   return "[" + host + "]:" + std::to_string(ntohs(in6->sin6_port));
 }
 
-}  // namespace splitplane::tcp
+}  // namespace splitplane

@@ -1,10 +1,10 @@
 // Addresses: what is understood, how it is printed, what counts as this host, and that everything else is
 // refused.
-#include "native/tcp/address.h"
+#include "native/transport/address.h"
 
 #include <gtest/gtest.h>
 
-namespace splitplane::tcp {
+namespace splitplane {
 namespace {
 
 // Goal: what is printed is what was parsed.
@@ -45,4 +45,4 @@ TEST(AddressTest, LocalOnly) {
 }
 
 }  // namespace
-}  // namespace splitplane::tcp
+}  // namespace splitplane
