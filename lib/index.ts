@@ -17,7 +17,7 @@ export {
   type BufferSlices,
   type ReleaseOptions,
 } from './dataplane/memory.js';
-export { crc32c, type PollMode, type TransportFacts } from './dataplane/native.js';
+export { crc32c, type PollMode, type TransportFact, type TransportFacts } from './dataplane/native.js';
 export type { OperationOptions } from './dataplane/operations.js';
 export {
   RemoteBuffer,

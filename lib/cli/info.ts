@@ -66,7 +66,7 @@ function info({ json }: { json: boolean }): void {
   );
 }
 
-function printTransport({ name, available, reason, capabilities }: TransportFacts): void {
+function printTransport({ name, available, reason, capabilities, facts }: TransportFacts): void {
   if (!available || capabilities === undefined) {
     print(`${name.padEnd(6)} not available: ${reason ?? 'this build does not say why'}`);
     return;
@@ -82,4 +82,5 @@ function printTransport({ name, available, reason, capabilities }: TransportFact
   print(
     `       frames of up to ${formatSize(capabilities.frameBytesMax)}, ${capabilities.operationsMax} operations in flight per connection`,
   );
+  for (const fact of facts) print(`       ${fact.name}: ${fact.text}`);
 }

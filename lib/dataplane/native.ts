@@ -88,6 +88,14 @@ export interface TransportFacts {
   /** Why it is not available. */
   readonly reason?: string;
   readonly capabilities?: TransportCapabilities;
+  /** What it found here, for people: devices and their ports, limits. */
+  readonly facts: readonly TransportFact[];
+}
+
+/** One line for people. */
+export interface TransportFact {
+  readonly name: string;
+  readonly text: string;
 }
 
 /** Counters of a transport since the manager began. */

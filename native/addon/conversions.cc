@@ -108,6 +108,17 @@ Napi::Object ToObject(Napi::Env env, const Capabilities& capabilities) {
   return object;
 }
 
+Napi::Array ToArray(Napi::Env env, const std::vector<TransportFact>& facts) {
+  Napi::Array list = Napi::Array::New(env, facts.size());
+  for (uint32_t i = 0; i < facts.size(); i++) {
+    Napi::Object fact = Napi::Object::New(env);
+    fact.Set("name", facts[i].name);
+    fact.Set("text", facts[i].text);
+    list.Set(i, fact);
+  }
+  return list;
+}
+
 Napi::Object ToObject(Napi::Env env, const PoolStats& stats) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("slabs", double(stats.slab_count));

@@ -13,6 +13,7 @@ Napi::Object ToObject(Napi::Env env, const PeerHello& hello);
 Napi::Object ToObject(Napi::Env env, const SessionInfo& info);
 Napi::Object ToObject(Napi::Env env, const TransportStats& stats);
 Napi::Object ToObject(Napi::Env env, const Capabilities& capabilities);
+Napi::Array ToArray(Napi::Env env, const std::vector<TransportFact>& facts);
 Napi::Object ToObject(Napi::Env env, const PoolStats& stats);
 Napi::Object ToObject(Napi::Env env, const TagStats& stats);
 // The code named by its index in the list; kSystem for a number that is none.

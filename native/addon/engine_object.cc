@@ -268,7 +268,7 @@ Napi::Value EngineObject::Detail(const Napi::CallbackInfo& info) {
   return MakeError(info.Env(), std::get<Status>(detail)).Value();
 }
 
-// transports(): [{ name, available, reason?, capabilities? }]
+// transports(): [{ name, available, reason?, capabilities?, facts }]
 Napi::Value EngineObject::Transports(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
@@ -282,8 +282,10 @@ Napi::Value EngineObject::Transports(const Napi::CallbackInfo& info) {
     object.Set("available", transport != nullptr);
     if (transport != nullptr) {
       object.Set("capabilities", ToObject(env, transport->capabilities()));
+      object.Set("facts", ToArray(env, transport->facts()));
     } else {
       object.Set("reason", std::string(engine->transport_status(entry.name).detail()));
+      object.Set("facts", Napi::Array::New(env));
     }
     list.Set(index++, object);
   }

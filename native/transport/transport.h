@@ -70,6 +70,12 @@ struct Completion {
   uint64_t atomic_value = 0;  // atomics: the word before the operation
 };
 
+// One line for people about what a transport found here: a device, a limit. Programs do not parse it.
+struct TransportFact {
+  std::string name;  // "device rxe0 port 1"
+  std::string text;  // "active, Ethernet, RoCE v2, MTU 4096"
+};
+
 // Counters since the transport began, all endpoints together.
 struct TransportStats {
   uint64_t bytes_sent = 0, bytes_received = 0;  // payload of reads and writes
@@ -172,9 +178,13 @@ class Transport {
   virtual const char* name() const = 0;
   virtual const Capabilities& capabilities() const = 0;
   virtual const TransportStats& stats() const = 0;
+  // As they are now, in a good order for reading.
+  virtual std::vector<TransportFact> facts() const { return {}; }
 
   // `address`: "HOST:PORT", "[V6]:PORT" (port 0 picks one) or "unix:/PATH". Name resolution is the caller's:
-  // HOST is a literal address.
+  // HOST is a literal address. kTransportUnavailable: this transport has nothing that reaches this address,
+  // or no longer has (no device, no route through one); another transport may. A dialer learns that here, or
+  // with OnClosed.
   virtual Result<std::unique_ptr<Listener>> Listen(const std::string& address, ListenOptions options) = 0;
   virtual Result<std::unique_ptr<Endpoint>> Connect(const std::string& address, ConnectOptions options) = 0;
 
