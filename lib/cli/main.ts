@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // The command `splitplane`: its subcommands, and how the process ends. One file per subcommand beside this one.
-import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { doctorCommand } from './doctor.js';
+import { version } from './doctor/diagnosis.js';
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from './failure.js';
 import { getCommand } from './get.js';
 import { infoCommand } from './info.js';
@@ -23,8 +24,6 @@ Examples:
   splitplane perf 127.0.0.1 --quick
 `;
 
-const { version } = createRequire(import.meta.url)('splitplane/package.json') as { version: string };
-
 /** Commander exits by itself unless told otherwise; and it knows one exit code for everything that is wrong. */
 function endByItself(command: Command): void {
   command.exitOverride().showHelpAfterError('Run it with --help for its options.');
@@ -35,7 +34,15 @@ const program = new Command('splitplane')
   .description('Moves messages and bulk data between hosts: the message on one plane, its bytes on another.')
   .version(version)
   .addHelpText('after', HOST_HELP + EXIT_CODES_HELP);
-for (const make of [infoCommand, pingCommand, serveCommand, putCommand, getCommand, perfCommand]) {
+for (const make of [
+  infoCommand,
+  doctorCommand,
+  pingCommand,
+  serveCommand,
+  putCommand,
+  getCommand,
+  perfCommand,
+]) {
   program.addCommand(make());
 }
 endByItself(program);

@@ -1,8 +1,9 @@
-// `splitplane serve`: offers a directory, and what `ping` and `perf` need, until it is told to stop.
+// `splitplane serve`: offers a directory, and what `ping`, `perf` and `doctor` need, until it is told to stop.
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { NetworkManager } from '../network/manager.js';
+import { DiagnosisService } from './doctor/diagnosis.js';
 import { EXIT } from './failure.js';
 import { FileService } from './files/server.js';
 import { Root } from './files/root.js';
@@ -41,7 +42,7 @@ interface ServeOptions extends ConnectingOptions {
 
 export function serveCommand(): Command {
   return new Command('serve')
-    .description('offer a directory to get from and put to, and answer ping and perf')
+    .description('offer a directory to get from and put to, and answer ping, perf and doctor')
     .option('--listen <address>', 'where to listen', '127.0.0.1:7350')
     .option('--root <dir>', 'what to offer', '.')
     .option('--read-only', 'refuse to write', false)
@@ -63,7 +64,8 @@ async function serve(options: ServeOptions): Promise<void> {
   try {
     await using files = new FileService(root, manager, options.readOnly);
     const log = quiet ? () => undefined : json ? logJson : logLine;
-    const service = new Service(manager, { ...files.handlers, ...new PerfService().handlers }, log);
+    const others = { ...new PerfService().handlers, ...new DiagnosisService().handlers };
+    const service = new Service(manager, { ...files.handlers, ...others }, log);
     const { address } = await manager.listen(options.listen, { allowInsecure });
     if (json) printJson({ listening: address, root: place, pid: process.pid });
     else print(`Listening on ${address}, serving ${place}${options.readOnly ? ', read only' : ''}`);

@@ -22,6 +22,7 @@ export const ACTIONS = [
   'MakeDirectory', // Make a directory, and those above it.
   'Share', // References to memory for one-sided access.
   'Discard', // One way: a message to count.
+  'Diagnose', // What doctor finds on the serving host.
   'Usage', // Processor time, copies, event-loop delay of the serving process.
 ] as const;
 export type Action = (typeof ACTIONS)[number];

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { Command, makeDirectory, Served, splitplane } from './support.js';
 
-const COMMANDS = ['info', 'ping', 'serve', 'put', 'get', 'perf'];
+const COMMANDS = ['info', 'doctor', 'ping', 'serve', 'put', 'get', 'perf'];
 const METRICS = ['message_rtt', 'message_rate', 'push', 'pull', 'read_rtt', 'write_rtt'];
 
 describe('help', () => {
