@@ -150,7 +150,7 @@ function checkNetDevice({ name: subject }: PortInPlace, net: NetDevice): Finding
     return problem('net-device', `${name} has no address, and rdma_cm finds ports by address`, {
       subject,
       advice: 'Give it one, in a subnet of its own.',
-      commands: [`ip address add 192.168.100.1/24 dev ${name}`],
+      commands: [addressing(name)],
     });
   }
   return ok('net-device', `${name} is up: ${addresses.map(written).join(', ')}`, { subject });
@@ -163,7 +163,6 @@ function written({ address, prefixLength }: NetDevice['addresses'][number]): str
 /** RoCE finds the sender's GID by its address: each address has to have one of version 2. */
 function checkGids({ name: subject, device, port }: PortInPlace, net: NetDevice): Finding {
   const second = port.gids.filter(({ version }) => version === 'v2');
-  const again = [`ip link set ${net.name} down`, `ip link set ${net.name} up`];
   if (second.length === 0 && port.gids.some(({ version }) => version === 'v1')) {
     const old = device.driver === 'mlx4_core';
     return problem(
@@ -182,7 +181,7 @@ function checkGids({ name: subject, device, port }: PortInPlace, net: NetDevice)
     return problem('gids', 'none: nothing can be sent', {
       subject,
       advice: `GIDs come with the addresses of ${net.name}. Give it one, or have them made anew.`,
-      commands: net.addresses.length > 0 ? again : [`ip address add 192.168.100.1/24 dev ${net.name}`],
+      commands: net.addresses.length > 0 ? renewing(net.addresses) : [addressing(net.name)],
     });
   }
   const missing = net.addresses.filter(({ address }) => {
@@ -195,13 +194,25 @@ function checkGids({ name: subject, device, port }: PortInPlace, net: NetDevice)
       subject,
       advice:
         'Have them made anew. If they are missing still, the table of the card may be full of other addresses.',
-      commands: again,
+      commands: renewing(missing),
     });
   }
   const four = net.addresses.filter(({ address }) => isIPv4(address)).length;
   const six = net.addresses.length - four;
   const seen = `${counted(second.length, 'GID')} of RoCE v2, for every address (IPv4: ${four}, IPv6: ${six})`;
   return ok('gids', seen, { subject });
+}
+
+/** In one line: in between, whoever is connected by that address would be cut off. */
+function renewing(addresses: NetDevice['addresses']): string[] {
+  return addresses.map((address) => {
+    const what = `${written(address)} dev ${address.device}`;
+    return `ip address del ${what} && ip address add ${what}`;
+  });
+}
+
+function addressing(netDevice: string): string {
+  return `ip address add 192.168.100.1/24 dev ${netDevice}`;
 }
 
 function checkMtu({ name: subject, device }: PortInPlace, { name, mtu }: NetDevice): Finding {

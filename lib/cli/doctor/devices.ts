@@ -6,7 +6,7 @@ import type { DeviceAddress, Machine } from './machine.js';
 const DEVICES_MAX = 64;
 const PORTS_MAX = 16;
 /** Entries read of a port's table. */
-const GIDS_MAX = 512;
+const GIDS_MAX = 1024;
 const NET_DEVICES_MAX = 1024;
 /** IFF_UP, IFF_LOOPBACK of netdevice(7). */
 const FLAG_UP = 1;

@@ -19,8 +19,8 @@ import { basename, join } from 'node:path';
 const FILE_BYTES_MAX = 4 << 20;
 /** Names read of one directory. */
 const NAMES_MAX = 4096;
-/** How long a command may take, and how much it may say. */
-const COMMAND_MS = 3000;
+/** How long a command may take on a machine that is busy, and how much it may say. */
+const COMMAND_MS = 10_000;
 const COMMAND_BYTES_MAX = 8 << 20;
 
 /** An address of a network device. */

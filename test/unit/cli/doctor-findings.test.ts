@@ -189,13 +189,13 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     changes: { [`${PORT}/gids`]: undefined },
     wrong: ['gids'],
     seen: /^none/,
-    does: /ip link set eth0 down.*ip link set eth0 up/,
+    does: /ip address del fd00::1\/64 dev eth0 && ip address add fd00::1\/64 dev eth0/,
   },
   'no RoCE v2 GID for an address': {
     changes: { [`${PORT}/gids/1`]: undefined },
     wrong: ['gids'],
     seen: /no RoCE v2 GID for 198\.51\.100\.1:/,
-    does: /ip link set eth0 down.*ip link set eth0 up/,
+    does: /ip address del 198\.51\.100\.1\/24 dev eth0 && ip address add 198\.51\.100\.1\/24 dev eth0$/,
     warning: true,
   },
   'only RoCE v1': {
