@@ -104,7 +104,7 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
   'a library is missing': {
     changes: { '/usr/lib/x86_64-linux-gnu/librdmacm.so.1': undefined },
     options: {
-      transports: [{ name: 'rdma', available: false, reason: 'librdmacm.so.1 cannot be loaded' }],
+      transports: [{ name: 'rdma', available: false, reason: 'librdmacm.so.1 cannot be loaded', facts: [] }],
     },
     wrong: ['libraries', 'transport'],
     seen: /^missing: librdmacm\.so\.1$/,

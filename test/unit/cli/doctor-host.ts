@@ -21,8 +21,8 @@ export const ADDRESSES: readonly DeviceAddress[] = [
 
 const KERNEL = '6.1.0-37-amd64';
 const USABLE: readonly TransportFacts[] = [
-  { name: 'rdma', available: true },
-  { name: 'tcp', available: true },
+  { name: 'rdma', available: true, facts: [] },
+  { name: 'tcp', available: true, facts: [] },
 ];
 
 /** Files by path; a value of undefined takes one away with all below it, one that begins with `->` is a link. */
