@@ -110,13 +110,14 @@ Registration::~Registration() {
 
 Result<std::unique_ptr<QueuePair>> QueuePair::Make(std::shared_ptr<ProtectionDomain> domain,
                                                    std::shared_ptr<CompletionQueue> queue,
-                                                   const Limits& limits) {
+                                                   const Limits& limits, void* owner) {
   Library& library = domain->library();
   ibv_qp* qp = nullptr;
   uint32_t inline_bytes = 0;
   for (size_t i = 0; !qp && i <= std::size(kInlineSteps); i++) {
     inline_bytes = i < std::size(kInlineSteps) ? limits.inline_bytes / kInlineSteps[i] : 0;
     ibv_qp_init_attr wished{};
+    wished.qp_context = owner;
     wished.send_cq = wished.recv_cq = queue->get();
     wished.cap = {.max_send_wr = limits.sends,
                   .max_recv_wr = limits.receives,

@@ -117,9 +117,10 @@ class QueuePair final : public Handle<ibv_qp, ProtectionDomain> {
     uint32_t pieces = 1;               // of memory, per send
     uint32_t inline_bytes = 0;         // wished for; the device may give less
   };
+  // `owner` comes back with asynchronous events of the device.
   static Result<std::unique_ptr<QueuePair>> Make(std::shared_ptr<ProtectionDomain> domain,
-                                                 std::shared_ptr<CompletionQueue> queue,
-                                                 const Limits& limits);
+                                                 std::shared_ptr<CompletionQueue> queue, const Limits& limits,
+                                                 void* owner);
   ~QueuePair();
 
   uint32_t number() const { return get()->qp_num; }

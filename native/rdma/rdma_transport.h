@@ -1,5 +1,6 @@
-// Where RDMA by verbs joins (libibverbs, librdmacm). This version has no such transport: making it says so,
-// and `info` and error messages repeat it, so that nobody takes TCP for RDMA.
+// Where RDMA by verbs joins: libibverbs and librdmacm, found when the program starts. Without the libraries,
+// a device or the kernel's connection manager, making the transport says what is missing and what to do;
+// `info` and error messages repeat it, so that nobody takes TCP for RDMA.
 #pragma once
 
 #include <memory>
@@ -9,7 +10,7 @@
 
 namespace splitplane {
 
-// Always kTransportUnavailable in this version.
+// kTransportUnavailable where there is no RDMA.
 Result<std::unique_ptr<Transport>> MakeRdmaTransport(TransportContext context);
 
 }  // namespace splitplane

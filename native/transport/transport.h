@@ -106,6 +106,7 @@ struct EndpointInfo {
   std::string remote_address;
   bool local_only = false;  // loopback or unix socket: the peer is on this host
   int64_t peer_uid = -1;    // of a unix socket's peer (SO_PEERCRED), else -1
+  std::string device;       // what carries it where that is a choice: "rxe0 port 1, RoCE v2, MTU 4096"
 };
 
 class Endpoint {

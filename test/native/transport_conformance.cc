@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "native/rdma/rdma_transport.h"
 #include "native/tcp/tcp_transport.h"
 
 namespace splitplane::conformance {
@@ -28,6 +29,18 @@ bool HasIpv6() {
   return transport.ok() && (*transport)->Listen("[::1]:0", {}).ok();
 }
 
+// Addresses of RDMA devices are this host's own, and a device without one is no use: the test is told which
+// (SPLITPLANE_RDMA_ADDRESS, an IP address), and left out where nobody says.
+void AddRdma(std::vector<Kind>& kinds) {
+  const char* host = std::getenv("SPLITPLANE_RDMA_ADDRESS");
+  if (!host) {
+    std::fprintf(stderr, "transport conformance: RDMA is skipped, SPLITPLANE_RDMA_ADDRESS names no device\n");
+    return;
+  }
+  const std::string address = std::string(host) + ":0";
+  kinds.push_back({"rdma", MakeRdmaTransport, [address] { return address; }});
+}
+
 std::vector<Kind> MakeKinds() {
   // What Node.js does for its process.
   signal(SIGPIPE, SIG_IGN);
@@ -40,6 +53,7 @@ std::vector<Kind> MakeKinds() {
     std::fprintf(stderr, "transport conformance: IPv6 is skipped, this host has none\n");
   }
   kinds.push_back({"tcp_unix", MakeTcpTransport, NextSocketPath});
+  AddRdma(kinds);
   return kinds;
 }
 
@@ -58,10 +72,18 @@ Side::Side(const Kind& kind, uint64_t number) : tags({uint8_t(number)}, 10'000, 
   auto made = kind.make({tags, pool, random});
   EXPECT_TRUE(made.ok()) << made.status().ToString();
   transport = std::move(*made);
+  pool.set_observer([this](Region& region, bool added) {
+    if (added) {
+      EXPECT_TRUE(transport->AddRegion(region).ok());
+    } else {
+      transport->RemoveRegion(region);
+    }
+  });
 }
 
 Side::~Side() {
   accepted.clear();
+  pool.set_observer(nullptr);
   transport.reset();
 }
 

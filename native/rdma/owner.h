@@ -1,0 +1,118 @@
+// What this side does for its peer: operations on the memory behind our tags. The tag table is asked before
+// anything is exposed. An operation's memory is exposed span by span, each as regions of exactly its bytes
+// with exactly one right, and taken back before what was written is looked at. Nothing here waits for the
+// peer: what is taken back while the peer uses it breaks the lane, not the connection.
+#pragma once
+
+#include "native/rdma/verbs.h"
+
+#if SPLITPLANE_HAS_VERBS
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "native/memory/slice_cursor.h"
+#include "native/memory/tag_table.h"
+#include "native/rdma/wiring.h"
+
+namespace splitplane::rdma {
+
+// What a peer can reach at once, all of its operations together, beyond which the next span waits. Bounds
+// what is pinned for it.
+inline constexpr uint64_t kExposedBytesMax = 16 * 1024 * 1024;
+inline constexpr size_t kExposedPiecesMax = 512;
+// Records that wait for a peer that takes none. Nobody who keeps to kOperationsMax can make so many.
+inline constexpr size_t kAnswerBytesMax = 512 * 1024;
+
+class Owner {
+ public:
+  class Events {
+   public:
+    virtual Status OnNotified(uint32_t tag_index) = 0;
+
+   protected:
+    ~Events() = default;
+  };
+
+  Owner(Wiring& wiring, Events& events) : wiring_(wiring), events_(events) {}
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+
+  // From now on operations are served, for this requester.
+  void Bind(Requester who);
+  // A record of who asks. A status other than ok is a violation.
+  Status OnRecord(const Record& record);
+  // Grants, and computes checksums, as far as the budget goes.
+  Status Work();
+  bool has_work() const { return (!wanting_.empty() && has_room()) || !summing_.empty(); }
+  // A tag ended: takes back what was exposed for it, at once.
+  void OnTagEnded(uint32_t index);
+
+ private:
+  struct Exposure {
+    const Slice* slice = nullptr;
+    const uint8_t* data = nullptr;
+    uint32_t length = 0;
+    BufferRef bounce;  // bytes of a file
+    std::unique_ptr<Registration> registration;
+  };
+  struct Span {
+    std::vector<Exposure> pieces;
+    uint64_t length = 0;
+    bool moved = false;    // the peer said so; nothing is exposed any more
+    uint32_t claimed = 0;  // of a write, the peer's checksum
+    // The checksum under way, and where it is.
+    uint32_t crc = 0;
+    size_t piece = 0;
+    uint64_t piece_used = 0;
+    bool summed = false;
+  };
+  struct Served {
+    uint32_t number = 0;
+    Kind kind = Kind::kRead;
+    bool checksum = false, notify = false;
+    bool in_wanting = false, in_summing = false;
+    uint64_t total = 0;
+    uint64_t granted = 0, finished = 0;
+    uint32_t span_first = 0;
+    TagTable::Use use;
+    SliceCursor granted_to;
+    std::deque<Span> spans;  // use.slices() holds their memory
+  };
+
+  bool has_room() const { return exposed_bytes_ < kExposedBytesMax && exposed_pieces_ < kExposedPiecesMax; }
+  Status CheckAsked() const;
+  Status OnAsk(const Record& record);
+  Status OnAtomic(const Record& record);
+  Status OnDone(const Record& record);
+  void OnCancel(uint32_t number);
+  void Want(Served& served);
+  void Grant(Served& served);
+  Status Expose(Served& served, Span& span);
+  Status ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposure& out);
+  void Withdraw(Span& span);
+  void SumSoon(Served& served);
+  Status SumStep(Served& served);
+  Status SumMore(Span& span, uint64_t length_max);
+  Status EndSpan(Served& served);
+  void Refuse(Kind kind, uint32_t number, const Status& why);
+  void Fail(Served& served, Code why);
+  void Erase(Served& served);
+
+  Wiring& wiring_;
+  Events& events_;
+  std::optional<Requester> who_;
+  std::unordered_map<uint32_t, std::unique_ptr<Served>> served_;
+  std::deque<Served*> wanting_;  // for the next span, in turn
+  std::deque<Served*> summing_;
+  uint64_t exposed_bytes_ = 0;
+  size_t exposed_pieces_ = 0;
+};
+
+}  // namespace splitplane::rdma
+
+#endif  // SPLITPLANE_HAS_VERBS

@@ -1,0 +1,175 @@
+// Exposing memory span by span, taking it back, and the checksums over it.
+#include <algorithm>
+
+#include "native/base/crc32c.h"
+#include "native/rdma/owner.h"
+
+#if SPLITPLANE_HAS_VERBS
+
+namespace splitplane::rdma {
+
+void Owner::Want(Served& served) {
+  if (served.in_wanting || served.granted == served.total || served.spans.size() >= kSpansMax) return;
+  served.in_wanting = true;
+  wanting_.push_back(&served);
+}
+
+Status Owner::Work() {
+  while (!wanting_.empty() && has_room() && wiring_.reactor.budget > 0) {
+    Served& served = *wanting_.front();
+    wanting_.pop_front();
+    served.in_wanting = false;
+    Grant(served);
+  }
+  while (!summing_.empty() && wiring_.reactor.budget > 0) {
+    Served& served = *summing_.front();
+    summing_.pop_front();
+    served.in_summing = false;
+    if (Status status = SumStep(served); !status.ok()) return status;
+  }
+  return {};
+}
+
+void Owner::Grant(Served& served) {
+  wiring_.reactor.progressed = true;
+  if (served.use.revoked(wiring_.reactor.now)) return Fail(served, Code::kTagRevoked);
+  Span& span = served.spans.emplace_back();
+  if (Status exposed = Expose(served, span); !exposed.ok()) return Fail(served, exposed.code());
+  const bool summed = served.kind == Kind::kRead && served.checksum;
+  if (summed && span.length <= kSmallBytes) {
+    if (Status status = SumMore(span, span.length); !status.ok()) return Fail(served, status.code());
+    span.summed = true;
+  }
+  uint8_t* out = wiring_.messenger.Add(kGrantBytes + span.pieces.size() * kPieceBytes);
+  out += EncodeGrant(Kind::kGrant, span.summed ? kFlagChecksum : 0, served.number, span.crc,
+                     uint32_t(span.pieces.size()), out);
+  for (const Exposure& piece : span.pieces) {
+    EncodePiece({reinterpret_cast<uintptr_t>(piece.data), piece.length, piece.registration->get()->rkey},
+                out);
+    out += kPieceBytes;
+  }
+  if (summed && !span.summed) SumSoon(served);
+  Want(served);
+}
+
+// Registers the next bytes of an operation: what lies together in memory as one piece.
+Status Owner::Expose(Served& served, Span& span) {
+  const std::vector<Slice>& slices = served.use.slices();
+  const bool reading = served.kind == Kind::kRead;
+  const uint64_t wanted = std::min<uint64_t>(served.total - served.granted, kSpanBytesMax);
+  std::vector<SliceCursor::Piece> pieces;
+  while (span.length < wanted) {
+    const SliceCursor::Piece piece = served.granted_to.Next(slices, wanted - span.length);
+    SliceCursor::Piece* last = pieces.empty() ? nullptr : &pieces.back();
+    const bool joined = last && !piece.is_file() && !last->is_file() &&
+                        last->slice->buffer.get() == piece.slice->buffer.get() &&
+                        last->data() + last->length == piece.data();
+    if (joined) {
+      last->length += piece.length;
+    } else {
+      if (pieces.size() == kPiecesMax) break;
+      pieces.push_back(piece);
+    }
+    served.granted_to.Advance(slices, piece.length);
+    span.length += piece.length;
+  }
+  served.granted += span.length;
+  for (const SliceCursor::Piece& piece : pieces) {
+    Exposure& exposure = span.pieces.emplace_back();
+    if (Status status = ExposePiece(piece, reading, exposure); !status.ok()) return status;
+    exposed_bytes_ += exposure.length;
+    exposed_pieces_++;
+  }
+  return {};
+}
+
+// Exactly these bytes, with exactly one right.
+Status Owner::ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposure& out) {
+  out.slice = piece.slice;
+  uint8_t* data = nullptr;
+  if (piece.is_file()) {
+    Result<BufferRef> bounce = wiring_.reactor.context.pool.Allocate(piece.length);
+    if (!bounce.ok()) return bounce.status();
+    out.bounce = std::move(*bounce);
+    data = out.bounce->data();
+    Result<uint64_t> read = ReadFile(*piece.slice, piece.offset, {data, piece.length});
+    if (!read.ok()) return read.status();
+    wiring_.reactor.stats.bytes_copied += *read;
+    wiring_.reactor.budget -= int64_t(*read);
+  } else {
+    if (Status there = piece.slice->buffer->region().Check(); !there.ok()) return there;
+    data = piece.data();
+  }
+  const int access = reading ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_LOCAL_WRITE;
+  Result<std::unique_ptr<Registration>> registration =
+      Registration::Make(wiring_.domain, data, piece.length, access);
+  if (!registration.ok()) return registration.status();
+  out.registration = std::move(*registration);
+  out.data = data;
+  out.length = uint32_t(piece.length);
+  return {};
+}
+
+// Afterwards the peer's device reaches nothing of it: the call returns when the device has let go.
+void Owner::Withdraw(Span& span) {
+  for (Exposure& piece : span.pieces) {
+    if (!piece.registration) continue;
+    piece.registration.reset();
+    exposed_bytes_ -= piece.length;
+    exposed_pieces_--;
+  }
+}
+
+void Owner::SumSoon(Served& served) {
+  if (served.in_summing) return;
+  served.in_summing = true;
+  summing_.push_back(&served);
+}
+
+// One step of the first span that needs one, of a read for the peer to compare, of a write to compare with
+// the peer's.
+Status Owner::SumStep(Served& served) {
+  const bool reading = served.kind == Kind::kRead;
+  const auto span = std::find_if(served.spans.begin(), served.spans.end(),
+                                 [&](const Span& one) { return !one.summed && (reading || one.moved); });
+  if (span == served.spans.end()) return {};
+  wiring_.reactor.progressed = true;
+  if (Status status = SumMore(*span, kStepBytes); !status.ok()) {
+    Fail(served, status.code());
+    return {};
+  }
+  if (span->piece < span->pieces.size()) {
+    SumSoon(served);
+    return {};
+  }
+  span->summed = true;
+  SumSoon(served);
+  if (reading) {
+    const uint32_t index = served.span_first + uint32_t(span - served.spans.begin());
+    EncodeSpan(Kind::kChecksum, served.number, index, span->crc, wiring_.messenger.Add(kSpanRecordBytes));
+    return {};
+  }
+  if (span->crc == span->claimed) return EndSpan(served);
+  Fail(served, Code::kChecksumMismatch);
+  return {};
+}
+
+Status Owner::SumMore(Span& span, uint64_t length_max) {
+  while (length_max > 0 && span.piece < span.pieces.size()) {
+    const Exposure& piece = span.pieces[span.piece];
+    if (Status there = piece.slice->buffer->region().Check(); !there.ok()) return there;
+    const uint64_t length = std::min(length_max, piece.length - span.piece_used);
+    span.crc = Crc32c(span.crc, piece.data + span.piece_used, length);
+    wiring_.reactor.budget -= int64_t(length);
+    length_max -= length;
+    span.piece_used += length;
+    if (span.piece_used < piece.length) continue;
+    span.piece++;
+    span.piece_used = 0;
+  }
+  return {};
+}
+
+}  // namespace splitplane::rdma
+
+#endif  // SPLITPLANE_HAS_VERBS
