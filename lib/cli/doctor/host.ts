@@ -16,10 +16,12 @@ import { portsOf } from './check-devices.js';
 import { gidOf } from './devices.js';
 import type { Diagnosis } from './diagnosis.js';
 import { ok, problem, skipped, warning, type Finding } from './finding.js';
-import { readReport, reportOf, type Report } from './report.js';
+import { readReport, reportOf, type Link, type Report } from './report.js';
 
 /** How long one step may take. */
 const STEP_MS = 10_000;
+/** How long the other side may take to look at itself. */
+const REPORT_MS = 30_000;
 /** Sent to the host and back over RDMA: more than fits one packet of any size. */
 const ECHO_BYTES = 1 << 20;
 
@@ -128,7 +130,7 @@ class Examination {
       source = await sourceAddressTo(ip);
     } catch (error) {
       this.#add(
-        problem('route', `there is no way to ${ip} (${errnoOf(error) ?? describe(error).message})`, {
+        problem('route', `there is no way to ${ip} (${errnoOf(error) ?? said(error)})`, {
           where,
           advice: 'Give this host an address in the same network, or a route.',
           commands: [`ip route get ${ip}`],
@@ -220,7 +222,7 @@ class Examination {
   async #askForReport(client: Client): Promise<Report | undefined> {
     try {
       const report = readReport(
-        await client.ask('Diagnose', {}, { signal: this.#signal, deadlineMs: STEP_MS }),
+        await client.ask('Diagnose', {}, { signal: this.#signal, deadlineMs: REPORT_MS }),
       );
       const bad = report.findings.filter(({ status }) => status === 'problem' || status === 'warning');
       const seen =
@@ -230,9 +232,8 @@ class Examination {
       return report;
     } catch (error) {
       this.#signal.throwIfAborted();
-      const { message } = describe(error);
       this.#add(
-        warning('other-side', `does not say what it finds at its end: ${message}`, {
+        warning('other-side', `does not say what it finds at its end: ${said(error)}`, {
           where,
           advice: 'Run doctor there by hand. A `splitplane serve` of this version answers.',
           commands: ['splitplane doctor'],
@@ -260,12 +261,12 @@ class Examination {
       await this.#choose(why);
       return;
     }
-    const moved = await this.#move(linkOf(here, way)?.rdmaMtu);
+    const moved = await this.#move(linkOf(here, way), way.address);
     await this.#choose(moved ? undefined : 'RDMA was tried and does not work, see data-plane');
   }
 
   /** A connection over RDMA, and enough over it to fill packets. */
-  async #move(rdmaMtu: number | undefined): Promise<boolean> {
+  async #move(link: Link | undefined, ip: string): Promise<boolean> {
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(STEP_MS)]);
     let connected = false;
     try {
@@ -273,14 +274,13 @@ class Examination {
       connected = true;
       using payload = touched(client.manager, ECHO_BYTES);
       await ping(client, payload, 'Ping', signal);
-      const packets = rdmaMtu === undefined ? '' : `, in packets of up to ${rdmaMtu}`;
+      const packets = link === undefined ? '' : `, in packets of up to ${link.rdmaMtu}`;
       this.#add(ok('data-plane', `${formatSize(ECHO_BYTES)} there and back over RDMA${packets}`, { where }));
       await client.close();
       return true;
     } catch (error) {
       this.#signal.throwIfAborted();
-      const { message } = describe(error);
-      this.#add(connected ? stuck(message) : unconnected(message, this.#authority));
+      this.#add(connected ? stuck(said(error), ip, link?.netMtu) : unconnected(said(error), this.#authority));
       return false;
     }
   }
@@ -293,6 +293,8 @@ class Examination {
       const { transport, remoteAddress } = client.connection.facts;
       const seen = `a connection to ${this.#host} goes over ${formatAddress(transport, remoteAddress)}`;
       if (transport === 'rdma') this.#add(ok(id, seen, { where }));
+      else if (this.#address.transport !== 'auto')
+        this.#add(ok(id, `${seen}, as the address asks`, { where }));
       else {
         this.#add(
           warning(id, `${seen}, not over RDMA: ${whyNot ?? `${transport} was chosen`}`, {
@@ -306,7 +308,7 @@ class Examination {
     } catch (error) {
       this.#signal.throwIfAborted();
       this.#add(
-        problem(id, `a connection to ${this.#host} fails: ${describe(error).message}`, {
+        problem(id, `a connection to ${this.#host} fails: ${said(error)}`, {
           where,
           advice: `Name the transport that works: tcp://${this.#authority}.`,
         }),
@@ -318,7 +320,8 @@ class Examination {
 /** What a failed greeting means: something accepted the connection. */
 function refusal(error: unknown, host: string): Finding {
   const id = 'control-plane';
-  const { code, message } = describe(error);
+  const { code } = describe(error);
+  const message = said(error);
   switch (code) {
     case 'INSECURE_TRANSPORT':
       return problem(id, `not tried: ${message}`, {
@@ -354,7 +357,9 @@ function unconnected(message: string, authority: string): Finding {
   });
 }
 
-function stuck(message: string): Finding {
+function stuck(message: string, ip: string, netMtu: number | undefined): Finding {
+  // What ping sends is longer by the headers of IP and ICMP.
+  const headerBytes = ip.includes(':') ? 48 : 28;
   return problem(
     'data-plane',
     `connected over RDMA, but ${formatSize(ECHO_BYTES)} do not get through: ${message}`,
@@ -362,9 +367,14 @@ function stuck(message: string): Finding {
       where,
       advice:
         'Long packets are lost: the MTU of both sides must be the same, and every switch on the way must allow it.',
-      commands: ['ping -M do -s 4172 HOST'],
+      commands: netMtu === undefined ? [] : [`ping -c 3 -M do -s ${netMtu - headerBytes} ${ip}`],
     },
   );
+}
+
+/** The sentence of an error, in which there may be words of the peer. */
+function said(error: unknown): string {
+  return printable(describe(error).message);
 }
 
 /** The address that the system sends from to `ip`. Rejects with ENETUNREACH and its like. */
