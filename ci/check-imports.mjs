@@ -48,7 +48,8 @@ const typescriptLayers = {
   // An example is what a user would write: it sees the package's entry and nothing behind it.
   examples: below('index'),
   bench: lib,
-  test: [...lib, 'bench', 'examples'],
+  // The laboratory is what tests have to run on.
+  test: [...lib, 'bench', 'examples', 'ci'],
 };
 
 // Packages a layer of lib/ may import; everything else outside node: is for tests and benchmarks.

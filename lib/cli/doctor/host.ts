@@ -82,7 +82,13 @@ class Examination {
     const ip = await this.#resolve();
     if (ip === undefined) return this.#found;
     const way = await this.#route(ip);
-    if (way !== undefined && (await this.#reach(ip))) await this.#greet(`tcp://${this.#authority}`, way);
+    if (way === undefined) return this.#found;
+    // Over TCP unless the address asks for something else: RDMA is what is being examined.
+    const transport = this.#address.transport === 'auto' ? 'tcp' : this.#address.transport;
+    if (transport !== 'tcp')
+      this.#add(skipped('reachable', `the address asks for ${transport}, not TCP`, { where }));
+    else if (!(await this.#reach(ip))) return this.#found;
+    await this.#greet(`${transport}://${this.#authority}`, way);
     return this.#found;
   }
 
