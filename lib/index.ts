@@ -1,4 +1,5 @@
 // What users import. Everything else is internal.
+import type { ListeningAddress } from './network/listening.js';
 import { NetworkManager, type ConnectOptions, type ListenOptions } from './network/manager.js';
 import type { Connection } from './network/connection.js';
 import type { NetworkManagerOptions } from './network/options.js';
@@ -17,7 +18,13 @@ export {
   type BufferSlices,
   type ReleaseOptions,
 } from './dataplane/memory.js';
-export { crc32c, type PollMode, type TransportFact, type TransportFacts } from './dataplane/native.js';
+export {
+  crc32c,
+  type PassedOver,
+  type PollMode,
+  type TransportFact,
+  type TransportFacts,
+} from './dataplane/native.js';
 export type { OperationOptions } from './dataplane/operations.js';
 export {
   RemoteBuffer,
@@ -33,14 +40,15 @@ export {
   type ConnectionEvents,
   type ConnectionFacts,
   type ConnectionState,
+  type Resumption,
   type SendOptions,
   type Sent,
   type ShareOptions,
 } from './network/connection.js';
+export type { ListeningAddress } from './network/listening.js';
 export {
   NetworkManager,
   type ConnectOptions,
-  type ListeningAddress,
   type ListenOptions,
   type NetworkManagerEvents,
 } from './network/manager.js';
@@ -59,11 +67,12 @@ export { include, type Reference } from './soap/references.js';
 export async function listen(
   address: string,
   options: NetworkManagerOptions & ListenOptions = {},
-): Promise<NetworkManager & { readonly address: string }> {
+): Promise<NetworkManager & Omit<ListeningAddress, 'close'>> {
   const manager = new NetworkManager(options);
   try {
     const listening = await manager.listen(address, options);
-    return Object.assign(manager, { address: listening.address });
+    const { addresses, passedOver } = listening;
+    return Object.assign(manager, { address: listening.address, addresses, passedOver });
   } catch (error) {
     manager.destroy();
     throw error;

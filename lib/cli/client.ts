@@ -1,5 +1,6 @@
 // A connection to a serving process: connects, asks, and turns faults into failures. Knows nothing of what is asked.
 import { setTimeout as delay } from 'node:timers/promises';
+import type { PassedOver } from '../dataplane/native.js';
 import { NetworkManager } from '../network/manager.js';
 import type { Connection, SendOptions } from '../network/connection.js';
 import type { Message } from '../network/message.js';
@@ -24,17 +25,20 @@ export class Client implements Disposable {
   /** Settles when the peer has let us in. Rejects as NetworkManager.connect does. */
   static async connect(
     address: string,
-    { poll, allowInsecure }: Pick<ConnectingOptions, 'poll' | 'allowInsecure'>,
+    { poll, transport, allowInsecure }: Pick<ConnectingOptions, 'poll' | 'transport' | 'allowInsecure'>,
     signal?: AbortSignal,
   ): Promise<Client> {
-    const manager = new NetworkManager({ poll, identity: 'splitplane' });
+    const transports = transport === undefined ? undefined : [transport];
+    const manager = new NetworkManager({ poll, transports, identity: 'splitplane' });
     try {
       const connection = await manager.connect(address, { allowInsecure, signal });
+      tellPassedOver(manager, connection.facts.passedOver);
       connection.on('interrupted', ({ code }) => {
         note(`The connection was lost (${code}); waiting for it to come back.`);
       });
-      connection.on('resumed', () => {
-        note('The connection is back.');
+      connection.on('resumed', ({ transport, previous, passedOver }) => {
+        note(`The connection is back${transport === previous ? '' : `, over ${transport}`}.`);
+        if (transport !== previous) tellPassedOver(manager, passedOver);
       });
       return new Client(manager, connection);
     } catch (error) {
@@ -94,5 +98,15 @@ export class Client implements Disposable {
 
   [Symbol.dispose](): void {
     this.manager.destroy();
+  }
+}
+
+/** A transport that works on this host and not to that peer is worth a line; one that this host lacks is for `info`. */
+function tellPassedOver(manager: NetworkManager, passedOver: readonly PassedOver[]): void {
+  const { transports } = manager;
+  for (const { transport, reason } of passedOver) {
+    if (transports.some(({ name, available }) => name === transport && available)) {
+      note(`Not over ${transport}: ${printable(reason)}`);
+    }
   }
 }

@@ -13,7 +13,7 @@ import { serveCommand } from './serve.js';
 import { complain } from './terminal.js';
 
 const HOST_HELP = `
-HOST is HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:/PATH; the port is 7350 when left out.
+HOST is HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT, rdma://HOST:PORT or unix:/PATH; the port is 7350 when left out.
 Nothing protects what is sent between hosts in this version: beyond this host, both sides have to
 say --allow-insecure.
 

@@ -2,6 +2,7 @@
 // and what Ctrl-C does. Knows commander, and no command.
 import { setMaxListeners } from 'node:events';
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { addon } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
 import { parseAddress } from '../network/address.js';
 import { EXIT, UsageError, type ExitCode } from './failure.js';
@@ -11,6 +12,8 @@ export type Poll = 'event' | 'adaptive' | 'busy';
 /** Options of every command that connects. */
 export interface ConnectingOptions {
   readonly poll: Poll;
+  /** The only one to use; left out: the best that works. */
+  readonly transport?: string | undefined;
   readonly allowInsecure: boolean;
   readonly json: boolean;
 }
@@ -22,6 +25,13 @@ export function pollOption(): Option {
   )
     .choices(['event', 'adaptive', 'busy'])
     .default('event');
+}
+
+export function transportOption(): Option {
+  return new Option(
+    '--transport <name>',
+    'use this transport and no other; otherwise the best that works',
+  ).choices(addon.transports);
 }
 
 export function jsonOption(what: string): Option {
@@ -37,7 +47,11 @@ export function allowInsecureOption(): Option {
 
 /** Adds the options of ConnectingOptions. */
 export function addConnectingOptions(command: Command, json: string): Command {
-  return command.addOption(pollOption()).addOption(allowInsecureOption()).addOption(jsonOption(json));
+  return command
+    .addOption(transportOption())
+    .addOption(pollOption())
+    .addOption(allowInsecureOption())
+    .addOption(jsonOption(json));
 }
 
 /** A parser of whole numbers from `min` to `max`. */
@@ -89,7 +103,8 @@ export interface RemotePlace {
   readonly isDirectory: boolean;
 }
 
-const PLACE_FORMS = 'HOST:PATH, HOST:PORT:PATH, [IPV6]:PORT:PATH, tcp://HOST:PORT/PATH or unix:/SOCKET:PATH';
+const PLACE_FORMS =
+  'HOST:PATH, HOST:PORT:PATH, [IPV6]:PORT:PATH, tcp://HOST:PORT/PATH, rdma://HOST:PORT/PATH or unix:/SOCKET:PATH';
 
 /**
  * Reads HOST:PATH. `HOST:7350` alone is refused, because it looks like a host without a path and would be a path without

@@ -66,9 +66,12 @@ async function serve(options: ServeOptions): Promise<void> {
     const log = quiet ? () => undefined : json ? logJson : logLine;
     const others = { ...new PerfService().handlers, ...new DiagnosisService().handlers };
     const service = new Service(manager, { ...files.handlers, ...others }, log);
-    const { address } = await manager.listen(options.listen, { allowInsecure });
-    if (json) printJson({ listening: address, root: place, pid: process.pid });
-    else print(`Listening on ${address}, serving ${place}${options.readOnly ? ', read only' : ''}`);
+    const { address, addresses, passedOver } = await manager.listen(options.listen, { allowInsecure });
+    if (json) printJson({ listening: address, addresses, passedOver, root: place, pid: process.pid });
+    else {
+      const how = options.readOnly ? ', read only' : '';
+      print(`Listening on ${addresses.join(' and ')}, serving ${place}${how}`);
+    }
     const running = service.run();
     if (!interruption.signal.aborted) await once(interruption.signal, 'abort');
     // At once: a peer that goes on transferring would keep a polite close waiting.

@@ -162,13 +162,14 @@ export class Dataplane {
     if (!this.#closed) this.#engine.closeListener(listener);
   }
 
+  /** Over the first of `transports` that reaches the peer; the same list serves to resume the session. */
   connect(
-    transport: string,
+    transports: readonly string[],
     address: string,
     dataChannels: number,
     expectedNodeId: Uint8Array = ANY_NODE,
   ): number {
-    return native(() => this.#engine.connect(transport, address, dataChannels, expectedNodeId));
+    return native(() => this.#engine.connect(transports, address, dataChannels, expectedNodeId));
   }
   accept(session: number, principal: string): void {
     native(() => {

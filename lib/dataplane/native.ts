@@ -52,15 +52,27 @@ export interface NativeHello extends EndpointFacts {
   readonly transport: string;
 }
 
+/** A transport that is better than those in use, and why it is not used. */
+export interface PassedOver {
+  readonly transport: string;
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
 /** Facts and counters of a connection. */
 export interface SessionFacts extends EndpointFacts {
+  /** The transport that carries it, or carried it last. */
   readonly transport: string;
+  /** Best first. Known to the side that connected; empty on the other. */
+  readonly passedOver: readonly PassedOver[];
   readonly nodeId: Buffer;
   readonly identity: string;
   readonly principal: string;
   readonly encoding: string;
   /** How often the connection was lost and came back. */
   readonly resumed: number;
+  /** How often of those over another transport. */
+  readonly failedOver: number;
   readonly messagesSent: number;
   readonly messagesReceived: number;
   /** Messages that came a second time after an interruption and were dropped. */
@@ -152,7 +164,12 @@ export interface NativeEngine {
   listen(transport: string, address: string, connectionsMax: number): number;
   listenerAddress(listener: number): string;
   closeListener(listener: number): void;
-  connect(transport: string, address: string, dataChannels: number, expectedNodeId: Uint8Array): number;
+  connect(
+    transports: readonly string[],
+    address: string,
+    dataChannels: number,
+    expectedNodeId: Uint8Array,
+  ): number;
   accept(session: number, principal: string): void;
   reject(session: number, code: number, sentence: string): void;
   closeSession(session: number): void;
@@ -195,6 +212,8 @@ interface Addon {
     deliver: (count: number) => void,
   ) => NativeEngine;
   readonly errorCodes: readonly string[];
+  /** Names of the transports of this build, best first, whether or not they work here. */
+  readonly transports: readonly string[];
   readonly crc32cImplementation: string;
   crc32c(bytes: Uint8Array, crc: number): number;
 }

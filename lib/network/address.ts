@@ -18,7 +18,7 @@ export interface Address {
   readonly path: string | undefined;
 }
 
-const FORMS = 'HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT, dos://HOST:PORT/NAME or unix:/PATH';
+const FORMS = 'HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT, rdma://HOST:PORT, dos://HOST:PORT/NAME or unix:/PATH';
 /** The longest path that sockaddr_un holds. */
 const UNIX_PATH_BYTES_MAX = 107;
 
@@ -65,9 +65,9 @@ export function isLocal(literal: string): boolean {
   return /^127\.|^\[::1\]:|^\[::ffff:127\./i.test(literal);
 }
 
-/** The form that people write and connect() takes. */
+/** The form that people write and connect() takes; `auto` leaves the choice of the transport open. */
 export function formatAddress(transport: string, literal: string): string {
-  return literal.startsWith('unix:') ? literal : `${transport}://${literal}`;
+  return literal.startsWith('unix:') || transport === 'auto' ? literal : `${transport}://${literal}`;
 }
 
 function invalid(text: string): SplitplaneError {

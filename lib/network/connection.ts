@@ -5,7 +5,7 @@ import type { Dataplane } from '../dataplane/dataplane.js';
 import type { ArrivedMessage } from '../dataplane/events.js';
 import type { Access, Exposure } from '../dataplane/exposure.js';
 import type { BufferSlices } from '../dataplane/memory.js';
-import type { NativeHello, SessionFacts } from '../dataplane/native.js';
+import type { NativeHello, PassedOver, SessionFacts } from '../dataplane/native.js';
 import { abortedError, watch } from '../dataplane/operations.js';
 import type { RemoteBuffer } from '../dataplane/remote.js';
 import { SplitplaneError } from '../errors.js';
@@ -26,9 +26,19 @@ const ABANDONED_MAX = 1024;
 /** `interrupted`: the link is lost and may come back. */
 export type ConnectionState = 'connecting' | 'open' | 'interrupted' | 'closed';
 
+/** How an interrupted connection came back. */
+export interface Resumption {
+  /** The transport that carries it now. */
+  readonly transport: string;
+  /** The one that carried it before; another one if the connection failed over. */
+  readonly previous: string;
+  /** Better transports than the one in use, and why they are not used. Known to the side that connected. */
+  readonly passedOver: readonly PassedOver[];
+}
+
 export interface ConnectionEvents {
   interrupted: [why: SplitplaneError];
-  resumed: [];
+  resumed: [how: Resumption];
   /** There is room for messages again. */
   drain: [];
   close: [why: SplitplaneError];
@@ -70,6 +80,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   #state: ConnectionState = 'connecting';
   #peer: Peer | undefined;
   #principal = '';
+  #transport = '';
   #outbox: Outbox | undefined;
   #inbox: Inbox | undefined;
   #why: SplitplaneError | undefined;
@@ -270,6 +281,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   opened(serializer: Serializer): void {
     const { dataplane, inlineBytesMax } = this.#owner;
     this.#state = 'open';
+    this.#transport = this.peer.transport;
     this.#outbox = new Outbox(dataplane, this.#session, serializer, inlineBytesMax, () => this.emit('drain'));
     this.#inbox = new Inbox(this, this.#session, dataplane, serializer, this.#owner);
   }
@@ -331,7 +343,14 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   /** @internal */
   resumed(): void {
     this.#state = 'open';
-    this.emit('resumed');
+    const previous = this.#transport;
+    // No facts: it has ended meanwhile, and `close` is the next event.
+    const { transport, passedOver } = this.#owner.dataplane.session(this.#session) ?? {
+      transport: previous,
+      passedOver: [],
+    };
+    this.#transport = transport;
+    this.emit('resumed', { transport, previous, passedOver });
   }
 
   /** @internal */

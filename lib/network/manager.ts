@@ -5,21 +5,21 @@ import { Dataplane } from '../dataplane/dataplane.js';
 import type { ArrivedMessage } from '../dataplane/events.js';
 import type { Exposure, ExposeOptions } from '../dataplane/exposure.js';
 import type { BufferSlices, RegisteredBuffer } from '../dataplane/memory.js';
-import type { NativeHello, NativeStats, TransportFacts } from '../dataplane/native.js';
+import { addon, type NativeHello, type NativeStats, type TransportFacts } from '../dataplane/native.js';
 import { abortedError, watch, type OperationOptions } from '../dataplane/operations.js';
 import { SplitplaneError } from '../errors.js';
 import { SerializerRegistry } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
-import { formatAddress, isLocal, literalAddress, parseAddress, type Address } from './address.js';
+import { isLocal, literalAddress, parseAddress } from './address.js';
 import { Connection, peerOf, type ConnectionOwner, type SendOptions, type Sent } from './connection.js';
+import { openListeners, type ListeningAddress } from './listening.js';
 import type { Message } from './message.js';
 import { MessageQueue } from './message-queue.js';
 import { completeOptions, type CompleteOptions, type NetworkManagerOptions } from './options.js';
 import { checkPlaintext, type Peer } from './security.js';
 import { SeenMessages } from './seen.js';
+import { checkTransports, transportsFor } from './transports.js';
 
-/** The order in which `auto` tries transports. */
-const PREFERENCE = ['rdma', 'tcp'];
 const DATA_CHANNELS_MAX = 16;
 
 export interface ListenOptions {
@@ -34,6 +34,11 @@ export interface ConnectOptions extends OperationOptions {
   readonly dataChannels?: number | undefined;
   /** The hex node id that must answer; IDENTITY_MISMATCH when another does. */
   readonly expectedNodeId?: string | undefined;
+  /**
+   * The transports to try, best first, out of those that the manager allows; all of these when left out. An address with a
+   * scheme, like tcp://HOST:PORT, names one and has no other tried.
+   */
+  readonly transports?: readonly string[] | undefined;
 }
 
 export interface NetworkManagerEvents {
@@ -43,13 +48,6 @@ export interface NetworkManagerEvents {
   refused: [why: SplitplaneError, peer: Peer | undefined];
   /** A registered buffer was garbage-collected without release(): its memory is lost until the manager closes. */
   leak: [leak: { length: number; allocatedAt: string | undefined }];
-}
-
-/** Where a manager listens. */
-export interface ListeningAddress {
-  /** As connect() takes it, with the port that was bound. */
-  readonly address: string;
-  close(): void;
 }
 
 interface Opening {
@@ -163,8 +161,9 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   }
 
   /**
-   * Listens. Settles when peers can connect. Rejects with ADDRESS_INVALID, ADDRESS_IN_USE, INSECURE_TRANSPORT,
-   * TRANSPORT_UNAVAILABLE, SYSTEM.
+   * Listens. Settles when peers can connect. Where the address has no scheme, that is over every transport that is allowed
+   * and works, on one port; ListeningAddress says over which. Rejects with ADDRESS_INVALID, ADDRESS_IN_USE,
+   * INSECURE_TRANSPORT, TRANSPORT_UNAVAILABLE, SYSTEM.
    */
   async listen(address: string, options: ListenOptions = {}): Promise<ListeningAddress> {
     const { allowInsecure = false } = options;
@@ -172,22 +171,31 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     const literal = await literalAddress(parsed);
     checkPlaintext(address, isLocal(literal), allowInsecure);
     this.#checkOpen();
-    const transport = this.#choose(parsed);
-    const listener = this.#dataplane.listen(transport, literal, this.#options.connectionsMax);
-    this.#listeners.set(listener, { allowInsecure });
+    const { transports } = this.#options;
+    const usable = transportsFor(parsed, transports, this.#dataplane.transports);
+    const { listeners, ...where } = openListeners(
+      this.#dataplane,
+      parsed.transport,
+      usable,
+      literal,
+      this.#options.connectionsMax,
+    );
+    for (const listener of listeners) this.#listeners.set(listener, { allowInsecure });
     this.#updateReference();
     return {
-      address: formatAddress(transport, this.#dataplane.listenerAddress(listener)),
+      ...where,
       close: () => {
-        if (!this.#listeners.delete(listener)) return;
-        this.#dataplane.closeListener(listener);
+        for (const listener of listeners) {
+          if (this.#listeners.delete(listener)) this.#dataplane.closeListener(listener);
+        }
         this.#updateReference();
       },
     };
   }
 
   /**
-   * Connects. Settles when both sides have let each other in. Rejects with ADDRESS_INVALID, CONNECTION_REFUSED,
+   * Connects. Settles when both sides have let each other in. Where the address has no scheme, over the first transport
+   * that reaches the peer; Connection.facts says why a better one does not. Rejects with ADDRESS_INVALID, CONNECTION_REFUSED,
    * CONNECT_TIMEOUT, INSECURE_TRANSPORT, AUTHENTICATION_FAILED, IDENTITY_MISMATCH, VERSION_UNSUPPORTED,
    * ENCODING_UNSUPPORTED, TRANSPORT_UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED.
    */
@@ -199,13 +207,15 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
         `dataChannels is 1 to ${DATA_CHANNELS_MAX}, not ${dataChannels}.`,
       );
     }
+    const allowed = this.#allowed(options.transports);
     const parsed = parseAddress(address);
     const literal = await literalAddress(parsed);
     checkPlaintext(address, isLocal(literal), allowInsecure);
     if (signal?.aborted === true) throw abortedError(signal);
     this.#checkOpen();
     const expected = expectedNodeId === undefined ? undefined : nodeIdBytes(expectedNodeId);
-    const session = this.#dataplane.connect(this.#choose(parsed), literal, dataChannels, expected);
+    const transports = transportsFor(parsed, allowed, this.#dataplane.transports);
+    const session = this.#dataplane.connect(transports, literal, dataChannels, expected);
     const connection = new Connection(this.#owner, session);
     this.#connections.set(session, connection);
     this.#updateReference();
@@ -284,25 +294,18 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     return await connecting;
   }
 
-  #choose(address: Address): string {
-    const known = this.#dataplane.transports;
-    if (address.transport !== 'auto') {
-      const named = known.find(({ name }) => name === address.transport);
-      if (named?.available === true) return named.name;
-      const why = named?.reason ?? `this build has ${known.map(({ name }) => name).join(', ')}`;
+  /** The transports for one connect(), out of those the manager allows. */
+  #allowed(wanted: readonly string[] | undefined): readonly string[] {
+    const { transports } = this.#options;
+    if (wanted === undefined) return transports;
+    for (const name of checkTransports(wanted, addon.transports)) {
+      if (transports.includes(name)) continue;
       throw new SplitplaneError(
-        'TRANSPORT_UNAVAILABLE',
-        `The transport ${address.transport} cannot be used: ${why}.`,
+        'INVALID_ARGUMENT',
+        `The manager's option transports leaves ${name} out. Name it there, or leave it out here.`,
       );
     }
-    const chosen = PREFERENCE.find((name) =>
-      known.some((transport) => transport.name === name && transport.available),
-    );
-    if (chosen !== undefined) return chosen;
-    throw new SplitplaneError(
-      'TRANSPORT_UNAVAILABLE',
-      'No transport can be used here; `splitplane info` says why.',
-    );
+    return wanted;
   }
 
   async #greet(session: number, hello: NativeHello): Promise<void> {

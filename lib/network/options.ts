@@ -1,11 +1,12 @@
 // The options of a network manager, their defaults and limits. The one place that completes and checks them.
 import { hostname } from 'node:os';
 import { SplitplaneError } from '../errors.js';
-import { POLL_MODES, type PollMode } from '../dataplane/native.js';
+import { addon, POLL_MODES, type PollMode } from '../dataplane/native.js';
 import type { Serializer } from '../serializer/registry.js';
 import { XmlSerializer } from '../serializer/xml.js';
 import type { QName } from '../soap/infoset.js';
 import { authenticateByLocation, type Authenticate, type Authorize } from './security.js';
+import { checkTransports } from './transports.js';
 
 export interface NetworkManagerOptions {
   /** The name that peers are told, at most 255 bytes; the host's and this process's when left out. */
@@ -23,6 +24,11 @@ export interface NetworkManagerOptions {
    * 5.2.3); a message with one that is not understood is refused with a fault. None is when left out.
    */
   readonly understands?: ((block: QName) => boolean) | undefined;
+  /**
+   * The transports that may be used, most preferred first: of several that reach a peer the first is taken, and one that is not
+   * named never is. All that `info` lists when left out.
+   */
+  readonly transports?: readonly string[] | undefined;
   /** How to wait for the network; `event` when left out. */
   readonly poll?: PollMode | undefined;
   /** Buffers up to this many bytes travel inside the control frame instead of by reference; 4096 when left out. */
@@ -89,6 +95,7 @@ export function completeOptions(options: NetworkManagerOptions): CompleteOptions
     authorize: options.authorize ?? (() => true),
     understands: options.understands ?? (() => false),
     serializers,
+    transports: checkTransports(options.transports ?? addon.transports, addon.transports),
     poll,
     inlineBytesMax: number(options, 'inlineBytesMax', inlineBytesDefault, 0, inlineBytesLimit),
     memoryBytesMax: number(options, 'memoryBytesMax', 16 * 2 ** 30, 1, Number.MAX_SAFE_INTEGER),

@@ -1,5 +1,5 @@
-// The module: the Engine class, the list of error codes that TypeScript mirrors, and the checksum for whoever
-// wants to verify bytes himself.
+// The module: the Engine class, the list of error codes that TypeScript mirrors, the names of the transports,
+// and the checksum for whoever wants to verify bytes himself.
 #include <napi.h>
 
 #include "native/addon/engine_object.h"
@@ -23,6 +23,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     codes.Set(i, Napi::String::New(env, std::string(CodeName(Code(i)))));
   }
   exports.Set("errorCodes", codes);
+  Napi::Array transports = Napi::Array::New(env);
+  for (const TransportEntry& entry : AllTransports()) {
+    transports.Set(transports.Length(), Napi::String::New(env, entry.name));
+  }
+  exports.Set("transports", transports);
   exports.Set("crc32c", Napi::Function::New(env, Checksum, "crc32c"));
   exports.Set("crc32cImplementation", Crc32cImplementation());
   return exports;

@@ -24,6 +24,24 @@ void SetEndpoint(Napi::Object object, const EndpointInfo& endpoint) {
   if (endpoint.peer_uid >= 0) object.Set("uid", double(endpoint.peer_uid));
 }
 
+// What failed and how, for people; the operation it failed in is for those who read a log.
+std::string SentenceOf(const Status& status) {
+  return status.detail().empty() ? status.ToString() : std::string(status.detail());
+}
+
+Napi::Array ToArray(Napi::Env env, const std::vector<PassedOver>& passed_over) {
+  Napi::Array list = Napi::Array::New(env, passed_over.size());
+  for (uint32_t i = 0; i < passed_over.size(); i++) {
+    const auto& [transport, why] = passed_over[i];
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("transport", transport);
+    object.Set("code", std::string(CodeName(why.code())));
+    object.Set("reason", SentenceOf(why));
+    list.Set(i, object);
+  }
+  return list;
+}
+
 }  // namespace
 
 Code CodeFromIndex(uint32_t index) { return index < uint32_t(Code::kCount) ? Code(index) : Code::kSystem; }
@@ -35,12 +53,7 @@ EngineOptions EngineOptionsFrom(const Napi::Object& from) {
   options.identity = StringOption(from, "identity");
   ConstBytes credentials = BytesOf(Property(from, "credentials"));
   options.credentials.assign(credentials.begin(), credentials.end());
-  auto encodings = Property(from, "encodings").As<Napi::Array>();
-  for (uint32_t i = 0; i < encodings.Length(); i++) {
-    Napi::Value name = encodings.Get(i);
-    if (name.IsEmpty()) break;
-    options.encodings.push_back(name.As<Napi::String>().Utf8Value());
-  }
+  options.encodings = StringsOf(Property(from, "encodings"));
   options.pool.bytes_max = uint64_t(NumberOption(from, "memoryBytesMax"));
   options.tags_max = size_t(NumberOption(from, "tagsMax"));
   options.sessions_max = UnsignedOption(from, "connectionsMax");
@@ -74,7 +87,9 @@ Napi::Object ToObject(Napi::Env env, const SessionInfo& info) {
   object.Set("identity", info.peer_identity);
   object.Set("principal", info.principal);
   object.Set("encoding", info.encoding);
+  object.Set("passedOver", ToArray(env, info.passed_over));
   object.Set("resumed", info.resumed);
+  object.Set("failedOver", info.failed_over);
   object.Set("messagesSent", double(info.messages_sent));
   object.Set("messagesReceived", double(info.messages_received));
   object.Set("messagesRepeated", double(info.messages_repeated));

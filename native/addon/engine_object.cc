@@ -204,16 +204,19 @@ void EngineObject::CloseListener(const Napi::CallbackInfo& info) {
   if (Engine* engine = Open(info)) engine->CloseListener(info[0].As<Napi::Number>().Uint32Value());
 }
 
-// connect(transport, address, dataChannels, expectedNodeId: Uint8Array(16), zeros for anybody): session
+// connect(transports: string[], best first, address, dataChannels, expectedNodeId: Uint8Array(16), zeros for
+// anybody): session
 Napi::Value EngineObject::Connect(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
+  std::vector<Route> routes;
+  for (std::string& transport : StringsOf(info[0])) {
+    routes.push_back({std::move(transport), info[1].As<Napi::String>().Utf8Value()});
+  }
   NodeId expected{};
   auto node = info[3].As<Napi::Uint8Array>();
   std::copy_n(node.Data(), std::min(node.ByteLength(), expected.size()), expected.data());
-  auto session =
-      engine->Connect(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
-                      info[2].As<Napi::Number>().Uint32Value(), expected);
+  auto session = engine->Connect(routes, info[2].As<Napi::Number>().Uint32Value(), expected);
   if (!session.ok()) {
     Throw(info.Env(), session.status());
     return {};

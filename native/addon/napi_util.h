@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "native/base/check.h"
 #include "native/base/status.h"
@@ -83,6 +84,17 @@ inline uint32_t UnsignedOption(const Napi::Object& options, const char* name) {
 }
 inline double NumberOption(const Napi::Object& options, const char* name) {
   return Property(options, name).As<Napi::Number>().DoubleValue();
+}
+// Empty where the environment is ending.
+inline std::vector<std::string> StringsOf(const Napi::Value& list) {
+  std::vector<std::string> strings;
+  auto array = list.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    Napi::Value text = array.Get(i);
+    if (text.IsEmpty()) return {};
+    strings.push_back(text.As<Napi::String>().Utf8Value());
+  }
+  return strings;
 }
 inline std::string StringOption(const Napi::Object& options, const char* name) {
   return Property(options, name).As<Napi::String>().Utf8Value();

@@ -43,8 +43,11 @@ Status Validate(const EngineOptions& options) {
     return Invalid("queues must have room for one at least");
   }
   if (options.keepalive_ms == 0 || options.peer_timeout_ms <= options.keepalive_ms ||
-      options.connect_timeout_ms == 0) {
-    return Invalid("keepalive_ms must be above 0 and below peer_timeout_ms, connect_timeout_ms above 0");
+      options.connect_timeout_ms == 0 || options.route_timeout_ms == 0) {
+    return Invalid(
+        "keepalive_ms must be above 0 and below peer_timeout_ms, connect_timeout_ms and route_timeout_ms "
+        "above "
+        "0");
   }
   if (options.reconnect_min_ms == 0 || options.reconnect_max_ms < options.reconnect_min_ms) {
     return Invalid("reconnect_min_ms must be above 0 and not above reconnect_max_ms");
@@ -135,15 +138,21 @@ std::string EngineImpl::ListenerAddress(ListenerId listener) const {
 
 void EngineImpl::CloseListener(ListenerId listener) { listeners_.erase(listener); }
 
-Result<SessionId> EngineImpl::Connect(std::string_view name, const std::string& address,
-                                      uint32_t data_channels, const NodeId& expected_peer) {
-  Transport* used = transport(name);
-  if (!used) return transport_status(name);
+Result<SessionId> EngineImpl::Connect(std::span<const Route> routes, uint32_t data_channels,
+                                      const NodeId& expected_peer) {
+  if (routes.empty() || routes.size() > kRoutesMax) return Invalid("there must be 1 to 8 routes to a peer");
+  std::vector<Routes::Entry> entries;
+  for (const Route& route : routes) {
+    Routes::Entry entry{route.transport, route.address, transport(route.transport)};
+    if (!entry.transport) entry.why = transport_status(route.transport);
+    entries.push_back(std::move(entry));
+  }
   if (core_.sessions.size() >= core_.options.sessions_max) {
     return Status::Error(Code::kLimitExceeded, "connect", "as many sessions as allowed are open; close some");
   }
-  auto session = std::make_unique<Session>(core_, core_.sessions.NewId(), *used);
-  if (Status status = session->Dial(address, data_channels, expected_peer); !status.ok()) return status;
+  auto session = std::make_unique<Session>(core_, core_.sessions.NewId());
+  Status status = session->Dial(Routes(std::move(entries)), data_channels, expected_peer);
+  if (!status.ok()) return status;
   return core_.sessions.Add(std::move(session)).id();
 }
 
@@ -203,8 +212,8 @@ Result<OperationId> EngineImpl::StartOperation(SessionId id, Operation::Kind kin
   Operation* operation = core_.operations.Add();
   operation->kind = kind;
   operation->offset = offset;
-  const ConstBytes reach = grant.empty() ? tag.span() : grant;
-  operation->grant.assign(reach.begin(), reach.end());
+  operation->tag = tag;
+  operation->grant.assign(grant.begin(), grant.end());
   operation->slices = std::move(slices);
   operation->options = options;
   operation->request = request;

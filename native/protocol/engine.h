@@ -1,8 +1,8 @@
 // The face of the native core: one engine per Node environment owns the memory pool, the tag table, the
 // transports and the sessions with peers, and is what the addon drives. A session outlives the connections
-// that carry it: when one breaks it is resumed over the next, messages that were not acknowledged are sent
-// again, and transfers are driven again. Single-threaded, nothing blocks, time is handed in; knows neither
-// JavaScript nor libuv.
+// that carry it: when one breaks it is resumed over the next, of the same transport or another, messages that
+// were not acknowledged are sent again, and transfers are driven again. Single-threaded, nothing blocks, time
+// is handed in; knows neither JavaScript nor libuv.
 //
 // Life of a session:
 //   dialing --connected--> greeting --hello judged by the user--> open --link lost--> interrupted
@@ -50,6 +50,7 @@ struct EngineOptions {
   uint32_t keepalive_ms = 5'000;            // a ping after this much silence
   uint32_t peer_timeout_ms = 15'000;        // silence after which the link counts as lost
   uint32_t connect_timeout_ms = 10'000;     // dialing and greeting, each attempt
+  uint32_t route_timeout_ms = 2'000;        // dialing alone, where there is another route to try
   uint32_t resume_ms = 30'000;  // how long an interrupted session waits for its peer; 0: not at all
   uint32_t reconnect_min_ms = 50,
            reconnect_max_ms = 2'000;  // back-off between attempts, doubled and jittered
@@ -61,6 +62,19 @@ inline constexpr size_t kEncodingsMax = 16;
 inline constexpr size_t kEncodingNameBytesMax = 32;
 inline constexpr size_t kAttachmentsMax = 1024;  // per message
 inline constexpr size_t kReasonBytesMax = 1024;  // of a sentence that goes to the peer
+inline constexpr size_t kRoutesMax = 8;          // to one peer
+
+// A way to a peer: a transport by name, and the address it takes.
+struct Route {
+  std::string transport;
+  std::string address;
+};
+
+// A better transport than the one that carries a session, and why it does not.
+struct PassedOver {
+  std::string transport;
+  Status why;
+};
 
 // A peer that asks to be let in (we listen) or that answered (we dialed), before anything else is exchanged.
 struct PeerHello {
@@ -131,13 +145,15 @@ class EngineEvents {
 };
 
 struct SessionInfo {
-  std::string transport;
+  std::string transport;                // that carries it, or carried it last
+  std::vector<PassedOver> passed_over;  // best first; of a session that we dialed
   EndpointInfo endpoint;
   NodeId peer_node{};
   std::string peer_identity;
   std::string principal;
   std::string encoding;
-  uint32_t resumed = 0;                                                      // times
+  uint32_t resumed = 0;      // times
+  uint32_t failed_over = 0;  // of those, over another transport
   uint64_t messages_sent = 0, messages_received = 0, messages_repeated = 0;  // repeated: came again, dropped
   uint32_t messages_queued = 0;                                              // waiting for credits
   uint32_t messages_unacknowledged = 0;
@@ -168,10 +184,13 @@ class Engine {
   virtual std::string ListenerAddress(ListenerId listener) const = 0;
   virtual void CloseListener(ListenerId listener) = 0;
 
-  // Starts dialing; OnHello and OnOpen follow, or OnClosed. The first attempt is not repeated;
-  // `expected_peer` other than zero refuses anyone else (kIdentityMismatch).
-  virtual Result<SessionId> Connect(std::string_view transport, const std::string& address,
-                                    uint32_t data_channels, const NodeId& expected_peer) = 0;
+  // Starts dialing; OnHello and OnOpen follow, or OnClosed. Takes the first of `routes` (best first, at most
+  // kRoutesMax) that reaches anybody: one whose transport is not available here, or that ends before the peer
+  // has said a word, is passed over. What the peer says then counts for all of them. The first round is not
+  // repeated; when the session has to be resumed, rounds begin with the best again. `expected_peer` other
+  // than zero refuses anyone else (kIdentityMismatch).
+  virtual Result<SessionId> Connect(std::span<const Route> routes, uint32_t data_channels,
+                                    const NodeId& expected_peer) = 0;
   virtual Status Accept(SessionId session, std::string principal) = 0;
   virtual Status Reject(SessionId session, Code code, std::string_view sentence) = 0;
 
@@ -187,8 +206,9 @@ class Engine {
   // We do not need these tags of the peer any more; it may reuse the memory.
   virtual void ReleaseTags(SessionId session, std::span<const Tag> tags) = 0;
 
-  // One-sided operations on memory behind a peer's tag. `grant` is what came beside the tag, or empty. End
-  // with OnOperation exactly once. An interruption drives reads and writes again; atomics end with
+  // One-sided operations on memory behind a peer's tag. `grant` is what came beside the tag, or empty; it is
+  // of use on the link it came over only, so after an interruption the tag stands for itself. End with
+  // OnOperation exactly once. An interruption drives reads and writes again; atomics end with
   // kConnectionLost, because nobody knows whether they were applied.
   virtual Result<OperationId> Read(SessionId session, const Tag& tag, ConstBytes grant, uint64_t offset,
                                    std::vector<Slice> into, TransferOptions options) = 0;

@@ -1,5 +1,7 @@
 // What transports tell the engine, link by link, and the links that nobody knows yet: accepted, and waiting
 // to say who they are. Whatever such a stranger does costs no more than its link.
+#include <algorithm>
+
 #include "native/base/check.h"
 #include "native/protocol/engine_impl.h"
 
@@ -85,7 +87,10 @@ void EngineImpl::StartTimers() {
     } else if (link.phase == Link::Phase::kLeaving) {
       link.SetTimer(core_.now + LinkTable::kLingerNs);
     } else {
-      link.SetTimer(core_.now + NsFromMs(core_.options.connect_timeout_ms));
+      const uint32_t patience_ms =
+          link.hurried ? std::min(core_.options.route_timeout_ms, core_.options.connect_timeout_ms)
+                       : core_.options.connect_timeout_ms;
+      link.SetTimer(core_.now + NsFromMs(patience_ms));
     }
   });
 }
@@ -99,6 +104,10 @@ void EngineImpl::OnLinkTimer(Link& link, MonotonicNs now) {
                               Status::Error(Code::kAborted, "close", "the peer did not take what was left"));
     case Link::Phase::kLive:
       break;
+    case Link::Phase::kConnecting:
+      return LinkLost(link, Status::Error(Code::kConnectTimeout, "connect",
+                                          "nobody answered in time; check the address, and the network and "
+                                          "firewalls on the way"));
     default:
       return LinkLost(
           link, Status::Error(Code::kConnectTimeout, "connect",
@@ -154,8 +163,7 @@ void EngineImpl::OnStrangerHello(Link& link, const Frame& frame) {
                                 "both sides have no encoding of envelopes in common; configure one that the "
                                 "other side knows"));
   }
-  Session& session =
-      core_.sessions.Add(std::make_unique<Session>(core_, core_.sessions.NewId(), link.transport));
+  Session& session = core_.sessions.Add(std::make_unique<Session>(core_, core_.sessions.NewId()));
   session.OnHello(link, std::move(hello), std::move(encoding));
 }
 

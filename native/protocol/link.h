@@ -56,6 +56,7 @@ class Link final : public Timer {
   Transport& transport;
   Phase phase = Phase::kConnecting;
   bool dialed = false;
+  bool hurried = false;    // while it connects: there is another route to try
   bool blocked = false;    // a post was refused: until the endpoint is writable again
   bool confirmed = false;  // the peer is known to serve us: a frame came after the greeting
   ListenerId listener = 0;

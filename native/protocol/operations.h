@@ -22,7 +22,8 @@ struct Operation {
   bool canceled = false;  // while posted
   uint64_t offset = 0;
   uint64_t length = 0;
-  std::vector<uint8_t> grant;  // what reaches the memory: the tag, or what came beside it
+  Tag tag;
+  std::vector<uint8_t> grant;  // what came beside the tag, while the link lives that it came over; else empty
   std::vector<Slice> slices;
   TransferOptions options;
   AtomicRequest request;

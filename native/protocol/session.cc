@@ -17,11 +17,10 @@ bool EndsSession(Code code) {
 
 }  // namespace
 
-Session::Session(EngineCore& core, SessionId id, Transport& transport)
+Session::Session(EngineCore& core, SessionId id)
     : Timer(core.timers),
       core_(core),
       id_(id),
-      transport_(transport),
       outbox_(core.chunks, core.options.queue_messages_max, core.options.queue_bytes_max),
       inbox_(core.options.message_bytes_max, core.options.window_messages, core.options.window_bytes) {}
 
@@ -34,28 +33,37 @@ Session::~Session() {
   }
 }
 
-Status Session::Dial(std::string address, uint32_t data_channels, const NodeId& expected_peer) {
+Status Session::Dial(Routes routes, uint32_t data_channels, const NodeId& expected_peer) {
   dialer_ = true;
-  address_ = std::move(address);
+  routes_ = std::move(routes);
   data_channels_ = data_channels;
   expected_peer_ = expected_peer;
-  return DialOnce();
+  return DialNext();
 }
 
-Status Session::DialOnce() {
-  // Without a deadline: the link's timer runs for the greeting too.
-  Result<std::unique_ptr<Endpoint>> endpoint =
-      transport_.Connect(address_, {.data_channels = data_channels_});
-  if (!endpoint.ok()) return endpoint.status();
-  link_ = &core_.links.Add(std::move(endpoint).value(), transport_);
-  link_->dialed = true;
-  link_->session = this;
-  return {};
+// Dials the next route of this round over which dialing can begin.
+Status Session::DialNext() {
+  while (const Routes::Entry* route = routes_.Next()) {
+    if (!route->transport) continue;
+    // Without a deadline: the link's timer runs for the greeting too.
+    Result<std::unique_ptr<Endpoint>> endpoint =
+        route->transport->Connect(route->address, {.data_channels = data_channels_});
+    if (!endpoint.ok()) {
+      routes_.PassOver(endpoint.status());
+      continue;
+    }
+    link_ = &core_.links.Add(std::move(endpoint).value(), *route->transport);
+    link_->dialed = true;
+    link_->hurried = routes_.HasMore();
+    link_->session = this;
+    return {};
+  }
+  return routes_.Failure();
 }
 
 void Session::OnLinkLost(Link& link, Status why) {
   SPLITPLANE_CHECK(&link == link_);
-  const bool was_live = link.phase == Link::Phase::kLive;
+  const Link::Phase phase = link.phase;
   link_ = nullptr;
   core_.links.Drop(link, why);
   if (why.ok() || why.code() == Code::kClosed) {
@@ -63,8 +71,20 @@ void Session::OnLinkLost(Link& link, Status why) {
     why =
         Status::Error(Code::kConnectionLost, "session", "the peer ended the connection; it may have stopped");
   }
-  if (EndsSession(why.code()) || state_ == State::kGreeting) return End(std::move(why), Farewell::kNone);
-  was_live ? Interrupt(std::move(why)) : PlanAttempt();
+  if (phase == Link::Phase::kLive) {
+    if (dialer_) routes_.Lost(why, core_.now - live_since_);
+    return EndsSession(why.code()) ? End(std::move(why), Farewell::kNone) : Interrupt(std::move(why));
+  }
+  // Judging, or waiting for a START: whoever is there has spoken, and another route leads to nobody else.
+  if (phase > Link::Phase::kAwaitWelcome) return End(std::move(why), Farewell::kNone);
+  routes_.PassOver(why);
+  if (routes_.HasMore()) {
+    attempt_at_ = core_.now;
+    return UpdateTimer();
+  }
+  if (state_ == State::kGreeting) return End(routes_.Failure(), Farewell::kNone);
+  if (EndsSession(why.code())) return End(std::move(why), Farewell::kNone);
+  PlanAttempt();
 }
 
 // The link is gone already.
@@ -89,6 +109,7 @@ void Session::PlanAttempt() {
     const MonotonicNs least = NsFromMs(core_.options.reconnect_min_ms);
     backoff_ = backoff_ == 0 ? least : std::min(backoff_ * 2, NsFromMs(core_.options.reconnect_max_ms));
     attempt_at_ = core_.now + core_.Jittered(backoff_);
+    routes_.BeginRound();
   }
   UpdateTimer();
 }
@@ -106,7 +127,9 @@ void Session::OnTimer(MonotonicNs now) {
   if (now >= resume_until_) return End(interrupted_why_, Farewell::kReject);
   if (now >= attempt_at_) {
     attempt_at_ = kNever;
-    if (Status status = DialOnce(); !status.ok()) PlanAttempt();
+    Status status = DialNext();
+    if (!status.ok() && state_ == State::kGreeting) return End(std::move(status), Farewell::kNone);
+    if (!status.ok()) PlanAttempt();
   }
   UpdateTimer();
 }
@@ -161,13 +184,15 @@ void Session::End(Status why, Farewell farewell) {
 }
 
 void Session::Info(SessionInfo& out) const {
-  out.transport = transport_.name();
+  if (transport_) out.transport = transport_->name();
+  out.passed_over = routes_.passed_over();
   out.endpoint = endpoint_info_;
   out.peer_node = peer_node_;
   out.peer_identity = peer_identity_;
   out.principal = principal_;
   out.encoding = encoding_;
   out.resumed = resumed_;
+  out.failed_over = failed_over_;
   out.messages_sent = outbox_.sent_messages();
   out.messages_received = inbox_.received_messages();
   out.messages_repeated = inbox_.repeated_messages();

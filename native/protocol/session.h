@@ -9,6 +9,7 @@
 #include "native/protocol/core.h"
 #include "native/protocol/inbox.h"
 #include "native/protocol/outbox.h"
+#include "native/protocol/routes.h"
 
 namespace splitplane {
 
@@ -24,12 +25,12 @@ class Session final : public Timer {
     kNone,       // not at all: it is a stranger, or gone
   };
 
-  Session(EngineCore& core, SessionId id, Transport& transport);
+  Session(EngineCore& core, SessionId id);
   ~Session();
 
   // -- what the user does; engine.h says how
   // Dials for the first time.
-  Status Dial(std::string address, uint32_t data_channels, const NodeId& expected_peer);
+  Status Dial(Routes routes, uint32_t data_channels, const NodeId& expected_peer);
   Status Accept(std::string principal);
   Result<MessageId> Send(const OutgoingMessage& message);
   bool CancelMessage(MessageId message);
@@ -74,7 +75,7 @@ class Session final : public Timer {
   void UpdateTimer();
   void Interrupt(Status why);
   void PlanAttempt();
-  Status DialOnce();
+  Status DialNext();
   bool Drained() const { return outbox_.empty() && waiting_.empty() && posted_.empty(); }
   bool MakeProgressOnClose();
   void EndOperations(const Status& why);
@@ -115,14 +116,14 @@ class Session final : public Timer {
 
   EngineCore& core_;
   const SessionId id_;
-  Transport& transport_;
+  Transport* transport_ = nullptr;  // of the link that carries the session, or carried it last
   State state_ = State::kGreeting;
   bool dialer_ = false;
   bool dirty_ = false;
   Link* link_ = nullptr;
 
   // Dialing.
-  std::string address_;
+  Routes routes_;
   uint32_t data_channels_ = 1;
   NodeId expected_peer_{};
   MonotonicNs attempt_at_ = kNever;  // while interrupted and without a link
@@ -138,7 +139,8 @@ class Session final : public Timer {
   Secret listener_secret_{}, dialer_secret_{};
   uint32_t epoch_ = 0;          // of the link that carries the session
   uint32_t offered_epoch_ = 0;  // the last that was offered to somebody who wants to resume
-  uint32_t resumed_ = 0;
+  uint32_t resumed_ = 0, failed_over_ = 0;
+  MonotonicNs live_since_ = 0;  // of the link
 
   // Interrupted.
   MonotonicNs resume_until_ = kNever;

@@ -20,6 +20,11 @@ Status Stranger() {
 
 void Session::OnConnected(Link& link) {
   SPLITPLANE_CHECK(&link == link_);
+  if (link.hurried) {
+    // Somebody is there: from here on it has the time that every greeting has.
+    link.hurried = false;
+    core_.links.StartTimerSoon(link);
+  }
   Hello hello = core_.OurHello();
   hello.encodings = core_.options.encodings;
   // Credentials are for the first greeting: whoever answers now may be a stranger.
@@ -87,6 +92,7 @@ void Session::TakePeer(Hello& hello, std::string encoding) {
 
 void Session::AskUser(Link& link, Hello& hello) {
   link.phase = Link::Phase::kJudging;
+  transport_ = &link.transport;
   endpoint_info_ = link.endpoint->info();
   PeerHello peer;
   peer.dialed = link.dialed;
@@ -95,7 +101,7 @@ void Session::AskUser(Link& link, Hello& hello) {
   peer.identity = peer_identity_;
   peer.credentials = std::move(hello.credentials);
   peer.encoding = encoding_;
-  peer.transport = transport_.name();
+  peer.transport = transport_->name();
   peer.endpoint = endpoint_info_;
   core_.told.Now().OnHello(id_, peer);
 }
@@ -192,7 +198,11 @@ void Session::GoLive(Link& link) {
   link.phase = Link::Phase::kLive;
   link.confirmed = !dialer_;
   link.epoch = epoch_;
+  if (transport_ != &link.transport) failed_over_++;
+  transport_ = &link.transport;
   endpoint_info_ = link.endpoint->info();
+  live_since_ = core_.now;
+  if (dialer_) routes_.Carries();
   core_.links.StartTimerSoon(link);
   state_ = State::kOpen;
   resume_until_ = attempt_at_ = kNever;

@@ -34,18 +34,18 @@ Status Session::CheckOperation(const Operation& operation) const {
     return Status::Error(Code::kClosed, "transfer",
                          "the session is not open: it is being greeted, or was closed");
   }
-  const Capabilities& can = transport_.capabilities();
+  const Capabilities& can = transport_->capabilities();
   switch (operation.kind) {
     case Operation::Kind::kRead:
-      if (!can.remote_read) return Unsupported(transport_, "remote reads");
+      if (!can.remote_read) return Unsupported(*transport_, "remote reads");
       break;
     case Operation::Kind::kWrite:
-      if (!can.remote_write) return Unsupported(transport_, "remote writes");
+      if (!can.remote_write) return Unsupported(*transport_, "remote writes");
       if (operation.options.notify && !can.write_notification)
-        return Unsupported(transport_, "notifications of writes");
+        return Unsupported(*transport_, "notifications of writes");
       break;
     case Operation::Kind::kAtomic:
-      if (!can.remote_atomics) return Unsupported(transport_, "remote atomics");
+      if (!can.remote_atomics) return Unsupported(*transport_, "remote atomics");
       break;
   }
   if (operation.length == 0 || operation.offset > UINT64_MAX - operation.length) {
@@ -64,6 +64,8 @@ Status Session::Start(Operation& operation) {
     for (const Slice& slice : operation.slices) operation.length += slice.length;
   }
   if (Status status = CheckOperation(operation); !status.ok()) return status;
+  // Which link a grant came over is known as long as there was one only.
+  if (state_ != State::kOpen || resumed_ > 0) operation.grant.clear();
   waiting_.Append(&operation);
   core_.MarkDirty(*this);
   return {};
@@ -71,7 +73,7 @@ Status Session::Start(Operation& operation) {
 
 bool Session::PostOperations() {
   bool posted = false;
-  const uint32_t operations_max = transport_.capabilities().operations_max;
+  const uint32_t operations_max = link_->transport.capabilities().operations_max;
   while (link_->confirmed && link_->failing.ok() && posted_.size() < operations_max) {
     Operation* operation = waiting_.first();
     if (!operation) break;
@@ -96,7 +98,8 @@ bool Session::PostOperations() {
 }
 
 Status Session::PostOperation(Operation& operation) {
-  const RemoteSlice remote{operation.grant, operation.offset, operation.length};
+  const ConstBytes reach = operation.grant.empty() ? operation.tag.span() : ConstBytes(operation.grant);
+  const RemoteSlice remote{reach, operation.offset, operation.length};
   Endpoint& endpoint = *link_->endpoint;
   // The slices are kept: after an interruption they are needed again.
   switch (operation.kind) {
@@ -137,7 +140,8 @@ void Session::FinishOperation(OperationList& list, Operation& operation, const S
   if (closing_) core_.MarkDirty(*this);
 }
 
-// The link is gone. What may be done twice waits for the next one.
+// The link is gone. What may be done twice waits for the next one, on which only the tag is good for
+// anything.
 void Session::RequeueOperations() {
   OperationList again;
   while (Operation* operation = posted_.first()) {
@@ -152,6 +156,8 @@ void Session::RequeueOperations() {
     }
   }
   waiting_.Prepend(again);
+  for (Operation* operation = waiting_.first(); operation; operation = operation->next)
+    operation->grant.clear();
 }
 
 void Session::EndOperations(const Status& why) {

@@ -105,7 +105,7 @@ bool Session::PostItem(const Outbox::Item& item) {
     const uint64_t waited_ms = (core_.now - item.queued_at) / NsFromMs(1);
     head.deadline_ms = waited_ms < item.deadline_ms ? uint32_t(item.deadline_ms - waited_ms) : 1;
   }
-  const uint32_t room = transport_.capabilities().send_bytes_max - uint32_t(kMessageHeadBytes);
+  const uint32_t room = link_->transport.capabilities().send_bytes_max - uint32_t(kMessageHeadBytes);
   const uint32_t length = std::min(head.total - head.offset, room);
   std::array<uint8_t, kMessageHeadBytes> bytes = EncodeMessageHead(head);
   if (!Post(bytes, FrameType::kMessage, {item.piece.data() + head.offset, length})) return false;

@@ -4,13 +4,21 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "native/base/check.h"
 
 namespace splitplane {
 namespace {
 
-FakeNetwork* g_network = nullptr;  // tests run one after the other
+// Tests run one after the other.
+constexpr const char* kNames[] = {"fake", "spare"};
+FakeNetwork* g_networks[std::size(kNames)] = {};
+
+template <size_t kSlot>
+Result<std::unique_ptr<Transport>> MakeFake(TransportContext context) {
+  return Result<std::unique_ptr<Transport>>(std::make_unique<FakeTransport>(*g_networks[kSlot], context));
+}
 
 Status Lost() { return Status::Error(Code::kConnectionLost, "fake", "the link was cut"); }
 
@@ -44,24 +52,31 @@ Completion Failed(Status why) {
   return completion;
 }
 
-Tag TagOf(const std::vector<uint8_t>& grant) {
-  SPLITPLANE_CHECK(grant.size() == Tag::kSize);
-  return Tag::From(grant);
-}
-
 }  // namespace
 
 FakeNetwork::FakeNetwork() {
-  SPLITPLANE_CHECK(!g_network);
-  g_network = this;
+  while (slot_ < std::size(g_networks) && g_networks[slot_]) slot_++;
+  SPLITPLANE_CHECK(slot_ < std::size(g_networks));
+  g_networks[slot_] = this;
 }
 
-FakeNetwork::~FakeNetwork() { g_network = nullptr; }
+FakeNetwork::~FakeNetwork() { g_networks[slot_] = nullptr; }
 
-TransportEntry FakeNetwork::Entry() {
-  return {"fake", [](TransportContext context) -> Result<std::unique_ptr<Transport>> {
-            return Result<std::unique_ptr<Transport>>(std::make_unique<FakeTransport>(*g_network, context));
-          }};
+TransportEntry FakeNetwork::Entry() { return {kNames[0], &MakeFake<0>}; }
+TransportEntry FakeNetwork::SpareEntry() { return {kNames[1], &MakeFake<1>}; }
+
+const char* FakeNetwork::name() const { return kNames[slot_]; }
+
+std::vector<uint8_t> FakeNetwork::GrantOf(const Tag& tag) const {
+  std::vector<uint8_t> grant(tag.bytes.begin(), tag.bytes.end());
+  grant.push_back(uint8_t(slot_));
+  return grant;
+}
+
+std::optional<Tag> FakeNetwork::TagIn(ConstBytes grant) const {
+  if (grant.size() == Tag::kSize) return Tag::From(grant);
+  if (grant.size() != Tag::kSize + 1 || grant.back() != slot_) return std::nullopt;
+  return Tag::From(grant.first(Tag::kSize));
 }
 
 void FakeNetwork::CutAll() {
@@ -135,6 +150,7 @@ Status FakeEndpoint::PostRequest(uint64_t operation, std::function<Completion(Fa
     return Status::NoResource();
   }
   outstanding_.push_back(operation);
+  network_.operations_posted.push_back(operation);
   peer_->Arrive(
       {.kind = Arrival::Kind::kRequest, .serve = [serve, operation](FakeEndpoint& server) {
          Completion completion;
@@ -151,13 +167,19 @@ Status FakeEndpoint::PostRequest(uint64_t operation, std::function<Completion(Fa
   return {};
 }
 
+Result<TagTable::Use> FakeEndpoint::Begin(const std::vector<uint8_t>& grant, Access access, uint64_t offset,
+                                          uint64_t length, uint64_t operation) {
+  const std::optional<Tag> tag = network_.TagIn(grant);
+  if (!tag) return Status::Error(Code::kTagUnknown, "fake", "the grant of another network");
+  return transport_.context_.tags.Begin(*tag, who_, access, offset, length, operation, transport_.now_);
+}
+
 Status FakeEndpoint::PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local,
                               TransferOptions) {
   std::vector<uint8_t> grant(remote.grant.begin(), remote.grant.end());
   const uint64_t offset = remote.offset, length = remote.length;
   return PostRequest(operation, [=](FakeEndpoint& server) {
-    auto use = server.transport_.context_.tags.Begin(TagOf(grant), server.who_, Access::kRead, offset, length,
-                                                     operation, server.transport_.now_);
+    auto use = server.Begin(grant, Access::kRead, offset, length, operation);
     if (!use.ok()) return Failed(use.status());
     std::vector<uint8_t> bytes;
     Gather(use->slices(), bytes);
@@ -171,8 +193,7 @@ Status FakeEndpoint::PostWrite(uint64_t operation, std::vector<Slice> local, con
   std::vector<uint8_t> grant(remote.grant.begin(), remote.grant.end());
   const uint64_t offset = remote.offset, length = remote.length;
   return PostRequest(operation, [=](FakeEndpoint& server) {
-    auto use = server.transport_.context_.tags.Begin(TagOf(grant), server.who_, Access::kWrite, offset,
-                                                     length, operation, server.transport_.now_);
+    auto use = server.Begin(grant, Access::kWrite, offset, length, operation);
     if (!use.ok()) return Failed(use.status());
     std::vector<uint8_t> bytes;
     Gather(local, bytes);
@@ -183,11 +204,13 @@ Status FakeEndpoint::PostWrite(uint64_t operation, std::vector<Slice> local, con
 }
 
 Status FakeEndpoint::PostAtomic(uint64_t operation, const RemoteSlice& remote, AtomicRequest request) {
+  if (!transport_.capabilities().remote_atomics) {
+    return Status::Error(Code::kUnsupported, "fake", "this network has no atomics");
+  }
   std::vector<uint8_t> grant(remote.grant.begin(), remote.grant.end());
   const uint64_t offset = remote.offset;
   return PostRequest(operation, [=](FakeEndpoint& server) {
-    auto use = server.transport_.context_.tags.Begin(TagOf(grant), server.who_, Access::kAtomic, offset, 8,
-                                                     operation, server.transport_.now_);
+    auto use = server.Begin(grant, Access::kAtomic, offset, 8, operation);
     if (!use.ok()) return Failed(use.status());
     uint8_t* word = use->slices()[0].data();
     const uint64_t before = LoadLittle<uint64_t>(word);
@@ -284,6 +307,13 @@ Result<std::unique_ptr<Listener>> FakeTransport::Listen(const std::string& addre
 }
 
 Result<std::unique_ptr<Endpoint>> FakeTransport::Connect(const std::string& address, ConnectOptions) {
+  if (network_.gone) return Status::Error(Code::kTransportUnavailable, "connect", "the device is gone");
+  if (network_.refuse_later) {
+    auto refused = std::make_unique<FakeEndpoint>(network_, *this);
+    endpoints_.push_back(refused.get());
+    refused->End(Status::Error(Code::kConnectionRefused, "connect", "nobody listens there"), false);
+    return Result<std::unique_ptr<Endpoint>>(std::move(refused));
+  }
   const auto found = network_.listeners_.find(address);
   if (network_.refuse || found == network_.listeners_.end()) {
     return Status::Error(Code::kConnectionRefused, "connect", "nobody listens there");

@@ -1,7 +1,7 @@
 // A transport in memory that does as it is told: it cuts links after a number of frames, damages, repeats or
-// withholds what passes, refuses posts, and stalls. Meets the contract of native/transport/transport.h, so
-// that what fails over it fails over a real one. Two engines in one process meet in a FakeNetwork; time is
-// theirs.
+// withholds what passes, refuses connections and posts, loses its device, and stalls. Meets the contract of
+// native/transport/transport.h, so that what fails over it fails over a real one. Two engines in one process
+// meet in a FakeNetwork, or in two of them at once: each is a transport of its own. Time is theirs.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,17 @@ using FrameFault = std::function<std::vector<std::vector<uint8_t>>(std::vector<u
 
 class FakeNetwork {
  public:
-  // The engines that are made while it lives, one after the other, are its transports; one network at a time.
+  // The first network that is there is the transport "fake" of the engines that are made while it lives, a
+  // second one "spare".
   FakeNetwork();
   ~FakeNetwork();
+  FakeNetwork(const FakeNetwork&) = delete;
+  FakeNetwork& operator=(const FakeNetwork&) = delete;
   static TransportEntry Entry();
+  static TransportEntry SpareEntry();
+  const char* name() const;
+  // `tag` as only this network takes it.
+  std::vector<uint8_t> GrantOf(const Tag& tag) const;
 
   // Cuts the link that posts frame number `number` from now on (1 is the next), before or after it arrived.
   void CutAtFrame(uint64_t number, bool after_arrival) {
@@ -40,12 +48,15 @@ class FakeNetwork {
   uint64_t calls() const { return calls_; }  // of endpoints' methods
 
   FrameFault fault;                    // of every frame, when set
-  bool refuse = false;                 // connections are refused
+  bool refuse = false;                 // connections are refused at once
+  bool refuse_later = false;           // at the next Poll
+  bool gone = false;                   // no device any more
   bool stalled = false;                // nothing arrives, and nobody notices
   size_t frames_in_flight_max = 1024;  // per direction; then posts are refused
   uint32_t send_bytes_max = 64 * 1024;
   uint32_t operations_max = 8;
   bool remote_atomics = true;
+  std::vector<uint64_t> operations_posted;  // their ids
   // Of every operation that is served: not ok makes it fail with that.
   std::function<Status(uint64_t operation)> serve_fault;
 
@@ -53,8 +64,12 @@ class FakeNetwork {
   friend class FakeEndpoint;
   friend class FakeTransport;
 
+  // The tag in a grant; nothing if another network made it.
+  std::optional<Tag> TagIn(ConstBytes grant) const;
+
   std::map<std::string, std::pair<FakeTransport*, Listener*>> listeners_;
   std::vector<FakeTransport*> transports_;
+  size_t slot_ = 0;
   uint64_t frames_posted_ = 0;
   uint64_t calls_ = 0;
   uint64_t cut_at_ = 0;
@@ -103,6 +118,8 @@ class FakeEndpoint final : public Endpoint {
   void Break(Status here, Status there, bool lose_what_is_on_the_way);
   void End(Status why, bool lose_what_is_on_the_way);
   Status PostRequest(uint64_t operation, std::function<Completion(FakeEndpoint& server)> serve);
+  Result<TagTable::Use> Begin(const std::vector<uint8_t>& grant, Access access, uint64_t offset,
+                              uint64_t length, uint64_t operation);
   bool Deliver(TransportEvents& events);
   bool HasRoom() const { return !peer_ || frames_queued_ < network_.frames_in_flight_max; }
 
@@ -128,7 +145,7 @@ class FakeTransport final : public Transport {
   FakeTransport(FakeNetwork& network, TransportContext context);
   ~FakeTransport() override;
 
-  const char* name() const override { return "fake"; }
+  const char* name() const override { return network_.name(); }
   const Capabilities& capabilities() const override { return capabilities_; }
   const TransportStats& stats() const override { return stats_; }
   Result<std::unique_ptr<Listener>> Listen(const std::string& address, ListenOptions options) override;

@@ -17,6 +17,11 @@ namespace splitplane {
 
 inline constexpr MonotonicNs kMs = 1'000'000;
 
+// The one route over this transport.
+inline std::vector<Route> Over(std::string transport, std::string address) {
+  return {{std::move(transport), std::move(address)}};
+}
+
 // An engine whose user writes everything down, and lets everybody in unless told otherwise.
 class Node final : public EngineEvents {
  public:
@@ -37,9 +42,8 @@ class Node final : public EngineEvents {
     return options;
   }
 
-  explicit Node(EngineOptions options, TransportEntry transport = FakeNetwork::Entry()) {
-    const TransportEntry entries[] = {transport};
-    auto made = Engine::Make(std::move(options), entries, *this);
+  explicit Node(EngineOptions options, std::vector<TransportEntry> transports = {FakeNetwork::Entry()}) {
+    auto made = Engine::Make(std::move(options), transports, *this);
     EXPECT_TRUE(made.ok()) << made.status().ToString();
     engine = std::move(made).value();
   }
@@ -174,13 +178,14 @@ class ProtocolTest : public testing::Test {
     }
   }
   // Alice dials Bob.
-  void MakeNodes(EngineOptions alices = Node::Options("alice"), EngineOptions bobs = Node::Options("bob")) {
+  virtual void MakeNodes(EngineOptions alices = Node::Options("alice"),
+                         EngineOptions bobs = Node::Options("bob")) {
     alice = std::make_unique<Node>(std::move(alices));
     bob = std::make_unique<Node>(std::move(bobs));
     listener = *bob->engine->Listen("fake", "bob:1", {});
   }
-  SessionId Dial(NodeId expected = {}) {
-    auto session = alice->engine->Connect("fake", "bob:1", 1, expected);
+  virtual SessionId Dial(NodeId expected = {}) {
+    auto session = alice->engine->Connect(Over("fake", "bob:1"), 1, expected);
     EXPECT_TRUE(session.ok()) << session.status().ToString();
     return session.ok() ? *session : 0;
   }

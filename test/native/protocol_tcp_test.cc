@@ -9,11 +9,11 @@ namespace {
 class ProtocolTcp : public testing::Test {
  protected:
   void SetUp() override {
-    alice = std::make_unique<Node>(Node::Options("alice"), kTcp);
-    bob = std::make_unique<Node>(Node::Options("bob"), kTcp);
+    alice = std::make_unique<Node>(Node::Options("alice"), std::vector{kTcp});
+    bob = std::make_unique<Node>(Node::Options("bob"), std::vector{kTcp});
     auto listener = bob->engine->Listen("tcp", "127.0.0.1:0", {});
     ASSERT_TRUE(listener.ok()) << listener.status().ToString();
-    auto session = alice->engine->Connect("tcp", bob->engine->ListenerAddress(*listener), 2, {});
+    auto session = alice->engine->Connect(Over("tcp", bob->engine->ListenerAddress(*listener)), 2, {});
     ASSERT_TRUE(session.ok()) << session.status().ToString();
   }
   // Polls both until `done`; gives up only when the test has long been lost.
