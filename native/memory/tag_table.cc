@@ -176,6 +176,16 @@ bool TagTable::Use::revoked(MonotonicNs now) const {
   return !entry_ || entry_->generation != generation_ || now >= entry_->expires_at;
 }
 
+bool TagTable::Use::standing() const {
+  SPLITPLANE_CHECK(entry_);
+  return entry_->uses == kUnlimitedUses && entry_->expires_at == kNever;
+}
+
+uint64_t TagTable::Use::tag_length() const {
+  SPLITPLANE_CHECK(entry_);
+  return entry_->length;
+}
+
 uint32_t TagTable::Use::index() const {
   SPLITPLANE_CHECK(entry_);
   return entry_->index;

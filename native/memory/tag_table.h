@@ -103,6 +103,10 @@ class TagTable {
     bool revoked(MonotonicNs now) const;
     // Number that a notification about this tag carries: its locator's index.
     uint32_t index() const;
+    // The tag may be used again and again, until somebody ends it.
+    bool standing() const;
+    // Of all that the tag stands for.
+    uint64_t tag_length() const;
 
    private:
     friend class TagTable;

@@ -73,7 +73,7 @@ void Asker::Work() {
   while (!unasked_.empty()) {
     Operation& operation = *unasked_.front();
     unasked_.pop_front();
-    Ask(operation);
+    if (!UseKept(operation)) Ask(operation);
   }
   while (!ready_.empty() && wiring_.lane.up() && parts_.size() < kPartsMax && wiring_.reactor.budget > 0) {
     Operation& operation = *ready_.front();
@@ -92,11 +92,17 @@ void Asker::Ask(Operation& operation) {
   }
   uint8_t flags = operation.options.checksum ? kFlagChecksum : 0;
   if (operation.kind == Kind::kWrite && operation.options.notify) flags |= kFlagNotify;
+  if (MayKeep(operation)) flags |= kFlagKeep;
   EncodeAsk(operation.kind, flags, operation.number, ask, wiring_.messenger.Add(kAskBytes));
 }
 
 Status Asker::OnRecord(const Record& record) {
+  if (record.kind == Kind::kWithdraw) {
+    OnWithdraw(record.number);
+    return {};
+  }
   Operation* operation = Find(record.number);
+  if (record.kind == Kind::kKeep) return OnKeep(operation, record);
   // It may be on its way while the operation was canceled; and whatever it says, nobody is harmed.
   if (!operation || !operation->asked) return {};
   const bool atomic = operation->kind == Kind::kAtomic;
@@ -177,14 +183,16 @@ void Asker::ReportSpans(Operation& operation) {
     if (reading && checked && span.crc != span.crc_expected) {
       return Fail(operation, EndedWith(Code::kChecksumMismatch));
     }
-    EncodeSpan(Kind::kDone, operation.number, operation.span_first, !reading && checked ? span.crc : 0,
-               wiring_.messenger.Add(kSpanRecordBytes));
+    if (operation.kept == 0) {
+      EncodeSpan(Kind::kDone, operation.number, operation.span_first, !reading && checked ? span.crc : 0,
+                 wiring_.messenger.Add(kSpanRecordBytes));
+    }
     operation.finished += span.length;
     operation.span_first++;
     operation.spans.pop_front();
   }
   if (operation.finished < operation.length) return;
-  if (reading) return Complete(operation, {});
+  if (reading || operation.kept != 0) return Complete(operation, {});
   operation.awaiting = true;
 }
 

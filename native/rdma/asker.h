@@ -3,6 +3,8 @@
 // large one. When the lane breaks, what was under way is moved again. Every operation ends exactly once, and
 // not before the device has let go of its memory.
 //
+// Small operations under a tag that stands are moved without asking, over what the owner let us keep.
+//
 // Life of an operation:
 //   unasked   the request waits for the next round; a cancel costs nothing
 //   asked     spans come, are moved, are reported
@@ -28,6 +30,10 @@ namespace splitplane::rdma {
 
 // Longest part. Small transfers wait behind the parts under way at most.
 inline constexpr uint64_t kPartBytes = 256 * 1024;
+// Longest operation for which keeping pays: larger ones spend their time moving. What is kept is bounded, the
+// longest unused goes.
+inline constexpr uint64_t kKeptOperationBytesMax = 64 * 1024;
+inline constexpr size_t kKeptMax = 32;
 // A span that broke the lane this often is one that the peer does not let us move.
 inline constexpr uint32_t kBreaksMax = 3;
 
@@ -77,6 +83,16 @@ class Asker {
     bool crc_known = false;  // the owner's, of a read
     uint32_t crc_expected = 0;
   };
+  // All of what a tag stands for, reachable until it is withdrawn.
+  struct Kept {
+    uint32_t number = 0;
+    Tag tag;
+    Kind kind = Kind::kRead;
+    std::vector<Piece> pieces;
+    uint64_t length = 0;
+    uint64_t used_at = 0;  // counts uses
+  };
+  static constexpr uint32_t kWithdrawn = UINT32_MAX;
   struct Operation {
     uint64_t id = 0;
     uint32_t number = 0;
@@ -86,6 +102,7 @@ class Asker {
     TransferOptions options;
     AtomicRequest request;
     std::vector<Slice> own;
+    uint32_t kept = 0;  // moved over what is kept under this number, 0: asked for
     bool asked = false, awaiting = false, owner_ended = false, in_ready = false;
     Status failure;
     std::deque<Span> spans;  // granted and not reported
@@ -125,6 +142,15 @@ class Asker {
   void EndFailed(Operation& operation);
   void Complete(Operation& operation, Status status, uint64_t value = 0);
 
+  // asker_kept.cc
+  bool MayKeep(const Operation& operation) const;
+  bool UseKept(Operation& operation);
+  void Start(Operation& operation, Kept& kept);
+  void AskAgain(Operation& operation);
+  Status OnKeep(Operation* operation, const Record& record);
+  void OnWithdraw(uint32_t number);
+  bool MakeRoomForKept();
+
   Status OnGrant(Operation& operation, const Record& record);
   Status OnChecksum(Operation& operation, const Record& record);
   Status OnEnded(Operation& operation, const Record& record);
@@ -137,6 +163,8 @@ class Asker {
   std::deque<Operation*> ready_;  // have something to post, in turn
   std::deque<Part> parts_;        // under way, in the order posted
   std::vector<Completion> ended_;
+  std::vector<std::unique_ptr<Kept>> kept_;
+  uint64_t kept_uses_ = 0;
 };
 
 }  // namespace splitplane::rdma

@@ -148,7 +148,9 @@ void Asker::OnPartMoved() {
   if (reading && operation.options.checksum) {
     if (Status status = Sum(operation, span, span.moved); !status.ok()) return Fail(operation, status);
   }
-  if (span.moved == span.length) ReportSpans(operation);
+  if (span.moved == span.length) return ReportSpans(operation);
+  // What was kept is withdrawn: the rest is asked for.
+  if (operation.kept == kWithdrawn && operation.parts == 0) AskAgain(operation);
 }
 
 void Asker::OnLaneBroken(bool blamed) {
@@ -167,6 +169,10 @@ void Asker::OnLaneBroken(bool blamed) {
     if (operation == guilty && ++operation->breaks >= kBreaksMax) {
       Fail(*operation, Status::Error(Code::kProtocolViolation, "transfer",
                                      "the peer granted memory that it does not let us reach"));
+      continue;
+    }
+    if (operation->kept != 0) {
+      AskAgain(*operation);
       continue;
     }
     for (Span& span : operation->spans) {

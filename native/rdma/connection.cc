@@ -198,6 +198,8 @@ Status Connection::OnRecord(const Record& record) {
     case Kind::kChecksum:
     case Kind::kEnded:
     case Kind::kValue:
+    case Kind::kKeep:
+    case Kind::kWithdraw:
       return works_->asker->OnRecord(record);
     case Kind::kGoodbye:
       return Status::Error(Code::kClosed, "receive", "the peer closed the connection");

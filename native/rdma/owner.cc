@@ -39,6 +39,9 @@ Status Owner::OnRecord(const Record& record) {
       return OnAtomic(record);
     case Kind::kDone:
       return OnDone(record);
+    case Kind::kDrop:
+      OnDrop(record.number);
+      return {};
     default:
       OnCancel(record.number);
       return {};
@@ -71,6 +74,7 @@ Status Owner::OnAsk(const Record& record) {
     return {};
   }
   wiring_.reactor.stats.operations_served++;
+  if ((record.flags & kFlagKeep) != 0 && Keep(record, *use)) return {};
   auto served = std::make_unique<Served>();
   served->number = record.number;
   served->kind = record.kind;
@@ -182,6 +186,12 @@ void Owner::OnTagEnded(uint32_t index) {
     if (served->use.index() == index && served->use.revoked(0)) over.push_back(served.get());
   }
   for (Served* served : over) Fail(*served, Code::kTagRevoked);
+  for (size_t i = kept_.size(); i-- > 0;) {
+    const TagTable::Use& use = kept_[i]->use;
+    if (use.index() != index || !use.revoked(0)) continue;
+    EncodeHead(Kind::kWithdraw, 0, Code::kOk, kept_[i]->number, wiring_.messenger.Add(kRecordHeadBytes));
+    Withdraw(kept_.begin() + ptrdiff_t(i));
+  }
 }
 
 }  // namespace splitplane::rdma

@@ -25,6 +25,10 @@ namespace splitplane::rdma {
 // what is pinned for it.
 inline constexpr uint64_t kExposedBytesMax = 16 * 1024 * 1024;
 inline constexpr size_t kExposedPiecesMax = 512;
+// What a peer may keep of tags that stand: bytes together, and how many;
+// more than kKeptMax, so that the peer makes room before it is refused.
+inline constexpr size_t kOwnedKeptMax = 64;
+inline constexpr uint64_t kOwnedKeptBytesMax = 16 * 1024 * 1024;
 // Records that wait for a peer that takes none. Nobody who keeps to kOperationsMax can make so many.
 inline constexpr size_t kAnswerBytesMax = 512 * 1024;
 
@@ -84,14 +88,30 @@ class Owner {
     std::deque<Span> spans;  // use.slices() holds their memory
   };
 
+  // All of what a tag stands for, exposed until the tag ends.
+  struct Kept {
+    uint32_t number = 0;
+    uint64_t length = 0;
+    TagTable::Use use;
+    std::vector<Exposure> pieces;
+  };
+
   bool has_room() const { return exposed_bytes_ < kExposedBytesMax && exposed_pieces_ < kExposedPiecesMax; }
   Status CheckAsked() const;
   Status OnAsk(const Record& record);
   Status OnAtomic(const Record& record);
   Status OnDone(const Record& record);
   void OnCancel(uint32_t number);
+  // owner_kept.cc
+  bool Keep(const Record& record, const TagTable::Use& use);
+  Status ExposeAll(Kept& kept, bool reading);
+  void Withdraw(std::vector<std::unique_ptr<Kept>>::iterator kept);
+  void OnDrop(uint32_t number);
+
   void Want(Served& served);
   void Grant(Served& served);
+  static std::vector<SliceCursor::Piece> Join(const std::vector<Slice>& slices, SliceCursor& at,
+                                              uint64_t wanted, uint64_t& joined);
   Status Expose(Served& served, Span& span);
   Status ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposure& out);
   void Withdraw(Span& span);
@@ -109,6 +129,9 @@ class Owner {
   std::unordered_map<uint32_t, std::unique_ptr<Served>> served_;
   std::deque<Served*> wanting_;  // for the next span, in turn
   std::deque<Served*> summing_;
+  std::vector<std::unique_ptr<Kept>> kept_;
+  uint64_t kept_bytes_ = 0;
+  uint32_t last_kept_ = 0;
   uint64_t exposed_bytes_ = 0;
   size_t exposed_pieces_ = 0;
 };

@@ -52,27 +52,34 @@ void Owner::Grant(Served& served) {
   Want(served);
 }
 
-// Registers the next bytes of an operation: what lies together in memory as one piece.
-Status Owner::Expose(Served& served, Span& span) {
-  const std::vector<Slice>& slices = served.use.slices();
-  const bool reading = served.kind == Kind::kRead;
-  const uint64_t wanted = std::min<uint64_t>(served.total - served.granted, kSpanBytesMax);
+// The next bytes, at most `wanted`, in as few pieces as they lie in.
+std::vector<SliceCursor::Piece> Owner::Join(const std::vector<Slice>& slices, SliceCursor& at,
+                                            uint64_t wanted, uint64_t& joined) {
   std::vector<SliceCursor::Piece> pieces;
-  while (span.length < wanted) {
-    const SliceCursor::Piece piece = served.granted_to.Next(slices, wanted - span.length);
+  while (joined < wanted) {
+    const SliceCursor::Piece piece = at.Next(slices, wanted - joined);
     SliceCursor::Piece* last = pieces.empty() ? nullptr : &pieces.back();
-    const bool joined = last && !piece.is_file() && !last->is_file() &&
-                        last->slice->buffer.get() == piece.slice->buffer.get() &&
-                        last->data() + last->length == piece.data();
-    if (joined) {
+    const bool adjacent = last && !piece.is_file() && !last->is_file() &&
+                          last->slice->buffer.get() == piece.slice->buffer.get() &&
+                          last->data() + last->length == piece.data();
+    if (adjacent) {
       last->length += piece.length;
     } else {
       if (pieces.size() == kPiecesMax) break;
       pieces.push_back(piece);
     }
-    served.granted_to.Advance(slices, piece.length);
-    span.length += piece.length;
+    at.Advance(slices, piece.length);
+    joined += piece.length;
   }
+  return pieces;
+}
+
+// Registers the next bytes of an operation.
+Status Owner::Expose(Served& served, Span& span) {
+  const bool reading = served.kind == Kind::kRead;
+  const uint64_t wanted = std::min<uint64_t>(served.total - served.granted, kSpanBytesMax);
+  const std::vector<SliceCursor::Piece> pieces =
+      Join(served.use.slices(), served.granted_to, wanted, span.length);
   served.granted += span.length;
   for (const SliceCursor::Piece& piece : pieces) {
     Exposure& exposure = span.pieces.emplace_back();

@@ -237,6 +237,51 @@ TEST_P(RefusalTest, RevokingStopsWhatIsUnderWay) {
   Goes();
 }
 
+// Goal: small operations under a tag that stands are checked like all others, also after many, also when the
+// tag goes between or under them. Method: more tags than anybody would keep, words that are read back, ranges
+// outside; then the tag is revoked with operations under way, and what its owner writes afterwards stays.
+TEST_P(RefusalTest, SmallOperationsAgainAndAgain) {
+  Connect();
+  const TransferOptions quick{.checksum = false};
+  std::vector<BufferRef> memories;
+  std::vector<Tag> writable, readable;
+  for (uint64_t i = 0; i < 40; i++) {
+    memories.push_back(server.Filled(1000, i));
+    const std::vector<Slice> slices = {{memories[i], 0, 500}, {memories[i], 600, 400}};
+    writable.push_back(server.Export(Access::kWrite, slices));
+    readable.push_back(server.Export(Access::kRead, slices));
+  }
+  for (uint64_t round = 0; round < 3; round++) {
+    for (uint64_t i = 0; i < 40; i++) {
+      const BufferRef word = client.Filled(8, 100 * round + i);
+      ASSERT_TRUE(End(Write(writable[i], 496, {Whole(word)}, quick)).status.ok());
+      const BufferRef back = client.Buffer(10);
+      ASSERT_TRUE(End(Read(readable[i], 495, {Whole(back)}, quick)).status.ok());
+      EXPECT_TRUE(std::equal(word->data(), word->data() + 8, back->data() + 1));
+      EXPECT_EQ(back->data()[9], Pattern(i, 604));
+    }
+    const BufferRef word = client.Buffer(8);
+    EXPECT_EQ(End(Write(writable[0], 893, {Whole(word)}, quick)).status.code(), Code::kTagBounds);
+    EXPECT_EQ(End(Write(readable[0], 0, {Whole(word)}, quick)).status.code(), Code::kTagDirection);
+  }
+  for (uint64_t i = 0; i < 10; i++) {
+    std::vector<uint64_t> ids;
+    for (int n = 0; n < 20; n++) ids.push_back(Write(writable[i], 0, {Whole(client.Filled(900, n))}, quick));
+    client.transport->Poll(client, NowNs(), UINT64_MAX);
+    server.tags.Revoke(writable[i]);
+    std::memset(memories[i]->data(), 0xee, 1000);
+    for (uint64_t id : ids) {
+      const Code code = End(id).status.code();
+      EXPECT_TRUE(code == Code::kOk || code == Code::kTagUnknown || code == Code::kTagRevoked)
+          << CodeName(code);
+    }
+    EXPECT_TRUE(AllAre(memories[i], 0xee));
+    EXPECT_EQ(End(Write(writable[i], 0, {Whole(client.Filled(900, 1))}, quick)).status.code(),
+              Code::kTagUnknown);
+  }
+  Goes();
+}
+
 // Goal: memory that a user takes away under an operation is not touched again, on either side. Method: the
 // check of a registered region turns bad while a transfer is under way; AddressSanitizer sees a touch after
 // the memory is freed.
