@@ -127,7 +127,34 @@ export async function compileC(name: string): Promise<string> {
   return program;
 }
 
+/**
+ * Compiles bench/native/NAME.cc against the native library that the build has just made, so that what is measured is what the
+ * addon holds. Answers with the path of the program.
+ */
+export async function compileNative(name: string): Promise<string> {
+  await requireTool('g++', 'g++');
+  await mkdir(BUILD_DIRECTORY, { recursive: true });
+  const program = `${BUILD_DIRECTORY}/native-${name}`;
+  try {
+    await execFileAsync('g++', [
+      ...['-std=c++20', '-O2', '-D_GNU_SOURCE', '-fno-exceptions', '-fno-rtti', '-I', PROJECT_ROOT],
+      ...['-o', program, `${PROJECT_ROOT}bench/native/${name}.cc`],
+      ...[`${PROJECT_ROOT}build/Release/splitplane_core.a`, '-ldl', '-pthread'],
+    ]);
+  } catch (cause) {
+    throw new BenchError('ERR_BENCH_BUILD', `bench/native/${name}.cc does not compile; see the cause.`, {
+      cause,
+    });
+  }
+  return program;
+}
+
 let leash: Promise<string> | undefined;
+
+/** The program that native tools are started with, compiled at the first use. */
+export function leashProgram(): Promise<string> {
+  return (leash ??= compileC('leash'));
+}
 
 export interface ToolResult {
   readonly stdout: string;
@@ -149,12 +176,15 @@ export async function startTool(
   args: readonly string[],
   { cores, environment = {} }: { cores?: string; environment?: Readonly<Record<string, string>> } = {},
 ): Promise<Tool> {
-  leash ??= compileC('leash');
   const child = track(
-    spawn(await leash, [...(cores === undefined ? [] : ['taskset', '-c', cores]), command, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      env: { ...process.env, ...environment },
-    }),
+    spawn(
+      await leashProgram(),
+      [...(cores === undefined ? [] : ['taskset', '-c', cores]), command, ...args],
+      {
+        stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+        env: { ...process.env, ...environment },
+      },
+    ),
   );
   const output = ['', '', '', ''];
   let onOutput: (() => void) | undefined;

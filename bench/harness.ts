@@ -81,7 +81,7 @@ export async function runSuite(suite: Suite, options: RunOptions): Promise<RunRe
   };
 }
 
-/** Figures that are compared with each other are measured next to each other: one group for each metric and size. */
+/** Figures that are compared with each other are measured next to each other: one group for each metric, size and place. */
 function groupByFigure(subjects: readonly Subject[]): readonly (readonly Entry[])[] {
   const entries = subjects.flatMap((subject) =>
     subject.cases.map((task): Entry => ({ subject, task, samples: [], lastError: undefined })),
@@ -89,7 +89,12 @@ function groupByFigure(subjects: readonly Subject[]): readonly (readonly Entry[]
   return METRICS.flatMap((metric) => {
     const ofMetric = entries.filter(({ task }) => task.metric === metric);
     const sizes = [...new Set(ofMetric.map(({ task }) => task.size))].sort((a, b) => a - b);
-    return sizes.map((size) => ofMetric.filter(({ task }) => task.size === size));
+    const places = [...new Set(ofMetric.map(({ task }) => task.hosts))];
+    return sizes
+      .flatMap((size) =>
+        places.map((hosts) => ofMetric.filter(({ task }) => task.size === size && task.hosts === hosts)),
+      )
+      .filter((group) => group.length > 0);
   });
 }
 

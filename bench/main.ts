@@ -8,7 +8,7 @@ import { killAllChildren, PROJECT_ROOT } from './children.js';
 import { readCommandLine, type Plan } from './command-line.js';
 import { readCommit, readEnvironment } from './environment.js';
 import { asBenchError, prepare, runSuite, type Progress } from './harness.js';
-import { BenchError, formatSize, MIB, unitOf, type Environment, type Row } from './measurement.js';
+import { BenchError, formatCase, MIB, unitOf, type Environment, type Row } from './measurement.js';
 import { runSoak, type SoakProgress } from './soak.js';
 import { formatFigure, formatRows, formatVerdicts } from './table.js';
 import { judge } from './targets.js';
@@ -23,7 +23,7 @@ function printProgress({ round, done, total, subject, task, outcome }: Progress)
       ? `FAILED (${outcome.code}): ${outcome.message}`
       : `${formatFigure(outcome.median, unitOf(task.metric))} ${unitOf(task.metric)}`;
   console.error(
-    `[${done}/${total}] round ${round}: ${task.metric} ${formatSize(task.size)} ${subject.name} ${task.mode}: ${figure}`,
+    `[${done}/${total}] round ${round}: ${formatCase(task)} ${subject.name} ${task.mode}${task.checksum === false ? ', no checksum' : ''}: ${figure}`,
   );
 }
 
@@ -46,8 +46,7 @@ async function runRounds(plan: Plan, environment: Environment, commit: string | 
   const options = { rounds, budget, environment, commit, onProgress: printProgress };
   const { rows, failed } = await runSuite(suite, options);
   const failures = failed.map(
-    ({ subject, task, error }) =>
-      `${subject.name} ${task.metric} ${formatSize(task.size)} ${task.mode}: ${error.message}`,
+    ({ subject, task, error }) => `${subject.name} ${formatCase(task)} ${task.mode}: ${error.message}`,
   );
   return { rows, failures };
 }
@@ -83,20 +82,27 @@ async function runSoaks(
 
 async function main(): Promise<number> {
   const plan = readCommandLine(process.argv.slice(2));
-  const environment = readEnvironment();
+  const { name, subjects, site } = plan.suite;
   const commit = await readCommit(PROJECT_ROOT);
-  await prepare(plan.suite.subjects);
-  const rounds = await runRounds(plan, environment, commit);
-  const soaks = await runSoaks(plan, environment, commit);
-  const rows = [...rounds.rows, ...soaks.rows];
-  const failures = [...rounds.failures, ...soaks.failures];
+  await prepare(subjects);
+  let environment: Environment;
+  let outcomes: readonly Outcome[];
+  try {
+    environment = (await site?.open()) ?? readEnvironment();
+    const rounds = await runRounds(plan, environment, commit);
+    outcomes = [rounds, await runSoaks(plan, environment, commit)];
+  } finally {
+    await site?.close();
+  }
+  const rows = outcomes.flatMap((outcome) => outcome.rows);
+  const failures = outcomes.flatMap((outcome) => outcome.failures);
   // The file first: a closed pipe must not cost the rows.
   if (plan.jsonFile !== undefined) await writeFile(plan.jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
   const { cpuModel, cores, kernel, node, date } = environment;
   console.log(
     `${cpuModel}, ${cores} cores, ${kernel}, Node.js ${node}, ${date}, commit ${commit ?? 'unknown'}\n`,
   );
-  console.log(`${formatRows(rows)}\n\n${formatVerdicts(judge(rows))}`);
+  console.log(`${formatRows(rows)}\n\n${formatVerdicts(judge(name, rows))}`);
   for (const failure of failures) console.error(`not measured: ${failure}`);
   return failures.length === 0 ? 0 : EXIT_INCOMPLETE;
 }

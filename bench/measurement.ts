@@ -9,7 +9,15 @@ export const KIB = 1024;
 export const MIB = 1024 * 1024;
 
 /** In the order in which they run and are printed. */
-export const METRICS = ['push', 'pull', 'message_rtt', 'read_rtt', 'message_rate'] as const;
+export const METRICS = [
+  'push',
+  'pull',
+  'write_rtt',
+  'frame_rtt',
+  'message_rtt',
+  'read_rtt',
+  'message_rate',
+] as const;
 export type Metric = (typeof METRICS)[number];
 
 /** How much resident memory grows while a lot moves. Only this project is soaked, once, after the rounds. */
@@ -25,6 +33,7 @@ export const SUBJECT_NAMES = [
   'zeromq',
   'grpc',
   'grpc-tuned',
+  'perftest',
 ] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
@@ -38,6 +47,10 @@ export interface Case {
   readonly metric: Metric;
   readonly size: number;
   readonly mode: Mode;
+  /** On how many hosts the two processes are, in a suite that has both. */
+  readonly hosts?: 1 | 2;
+  /** Of transfers of ours: without our own checksum over the bytes, as the tools that stand beside them. Computed where not told. */
+  readonly checksum?: false;
 }
 
 /** How long one measurement of one case may take. The warm-up is not measured; the timeout covers everything. */
@@ -59,7 +72,7 @@ export interface Sample {
   readonly cpuSecondsPerGB: number | null;
   /** Copies in user space, both sides together, per byte of payload. `null` where nobody has counted. */
   readonly copiesPerByte: number | null;
-  /** The worse of the two processes. It contains the sampling interval of 1 ms. `null` where there is no event loop. */
+  /** The worse of the two processes. It contains the sampling interval. `null` where there is no event loop. */
   readonly eventLoopDelayP99Ms: number | null;
 }
 
@@ -98,6 +111,8 @@ export interface Row {
   readonly mode: Mode;
   readonly metric: Metric | SoakMetric;
   readonly size: number;
+  readonly hosts?: 1 | 2;
+  readonly checksum?: false;
   readonly transport: string;
   readonly unit: Unit;
   /** Median over the rounds. Soaks: the growth of resident memory of the worse process; negative where both shrank. */
@@ -119,6 +134,8 @@ export function unitOf(metric: Metric | SoakMetric): Unit {
     case 'push':
     case 'pull':
       return 'GB/s';
+    case 'write_rtt':
+    case 'frame_rtt':
     case 'message_rtt':
     case 'read_rtt':
       return 'us';
@@ -132,7 +149,20 @@ export function unitOf(metric: Metric | SoakMetric): Unit {
 
 /** Payload bytes that one completed operation stands for, both directions together. */
 export function payloadBytesPerOperation(task: Case): number {
-  return task.metric === 'message_rtt' ? 2 * task.size : task.size;
+  switch (task.metric) {
+    case 'write_rtt':
+    case 'frame_rtt':
+    case 'message_rtt':
+      return 2 * task.size;
+    default:
+      return task.size;
+  }
+}
+
+/** What a case or a row is about, without its subject and mode: "pull 1 MiB between two hosts". */
+export function formatCase({ metric, size, hosts }: Pick<Row, 'metric' | 'size' | 'hosts'>): string {
+  const place = hosts === undefined ? '' : hosts === 1 ? ' within one host' : ' between two hosts';
+  return `${metric} ${formatSize(size)}${place}`;
 }
 
 export function formatSize(bytes: number): string {

@@ -3,7 +3,7 @@
  * told to stop, and also when the harness is gone.
  */
 import type { FromChild, ToChild } from './pair-processes.js';
-import type { Traffic } from './pair.js';
+import { loadTraffic } from './pair.js';
 import { Recorder } from './recorder.js';
 
 const recorder = new Recorder();
@@ -17,11 +17,6 @@ function fail(error: unknown): void {
   // Traffic that is cut off complains; nobody waits for it any more.
   if (stopped.signal.aborted) process.exit(0);
   tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
-}
-
-async function loadTraffic(module: string): Promise<Traffic> {
-  const loaded = (await import(module)) as { traffic: Traffic };
-  return loaded.traffic;
 }
 
 async function obey(message: ToChild): Promise<void> {

@@ -27,6 +27,12 @@ export interface Traffic {
   drive(task: Case, address: string, recorder: Recorder, signal: AbortSignal): Promise<void>;
 }
 
+/** In a measured process: the traffic that a subject's module exports. */
+export async function loadTraffic(module: string): Promise<Traffic> {
+  const loaded = (await import(module)) as { traffic: Traffic };
+  return loaded.traffic;
+}
+
 export interface PairDefinition extends PairTraffic {
   readonly cases: readonly Case[];
   /** Copies per byte made inside the libraries, which the recorder cannot see. `null` where nobody has counted. */
@@ -64,7 +70,7 @@ export function toSample(
   }
   // The two intervals differ by the flight time of an IPC message, so rates are compared, not totals.
   const cpuPerSecond = server.cpuSeconds / server.seconds + client.cpuSeconds / client.seconds;
-  const bytesPerSecond = payloadBytes / receiver.seconds;
+  const bytesPerSecond = payloadBytes / receiver.deliverySeconds;
   const copiedBytes = server.copiedBytes + client.copiedBytes;
   const common = {
     cpuSecondsPerGB: (cpuPerSecond / bytesPerSecond) * BYTES_PER_GB,
@@ -78,5 +84,5 @@ export function toSample(
     return { median: roundTrips.median, p99: roundTrips.p99, p999: roundTrips.p999, ...common };
   }
   const delivered = task.metric === 'message_rate' ? receiver.deliveredMessages : payloadBytes / BYTES_PER_GB;
-  return { median: delivered / receiver.seconds, ...common };
+  return { median: delivered / receiver.deliverySeconds, ...common };
 }

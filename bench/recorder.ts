@@ -3,16 +3,17 @@
  * long round trips took, its CPU time and its event-loop delay. It runs inside the measured process, so its hot calls do
  * nothing but add. It must not know who is measured.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import { quantile } from './statistics.js';
 
 /** Round trips recorded per interval; later ones are counted, not recorded. */
 const ROUND_TRIPS_MAX = 1 << 21;
-const EVENT_LOOP_RESOLUTION_MS = 1;
 
 /** Plain data: it crosses to the harness over IPC. */
 export interface Report {
   readonly seconds: number;
+  /** What arrived took this long to arrive; see RecorderOptions. */
+  readonly deliverySeconds: number;
   readonly cpuSeconds: number;
   readonly deliveredBytes: number;
   readonly deliveredMessages: number;
@@ -30,17 +31,32 @@ export interface ProcessProgress {
   readonly residentBytes: number;
 }
 
+export interface RecorderOptions {
+  /** While an interval is open the event loop wakes up this often, to see how late it is. */
+  readonly loopResolutionMs?: number;
+  /**
+   * A rate is taken from the last delivery before the interval to the last one in it, and not from the interval itself. Where few
+   * deliveries fall into one, whether another just does would else be the larger part of the figure.
+   */
+  readonly alignsToDeliveries?: boolean;
+}
+
 export class Recorder {
   readonly #roundTrips = new Float64Array(ROUND_TRIPS_MAX);
-  readonly #loopDelay = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
+  readonly #loopDelay: IntervalHistogram;
+  readonly #aligns: boolean;
   #roundTripCount = 0;
   #bytes = 0;
   #messages = 0;
   #copiedBytes = 0;
   #beginNs = 0n;
+  #lastDelivery: number | undefined;
+  #lastDeliveryBefore: number | undefined;
   #cpuAtBegin = process.cpuUsage();
 
-  constructor() {
+  constructor({ loopResolutionMs = 1, alignsToDeliveries = false }: RecorderOptions = {}) {
+    this.#aligns = alignsToDeliveries;
+    this.#loopDelay = monitorEventLoopDelay({ resolution: loopResolutionMs });
     // Touched once here, so that no page fault falls into a round trip.
     this.#roundTrips.fill(0);
   }
@@ -49,6 +65,7 @@ export class Recorder {
   delivered(bytes: number, messages = 1): void {
     this.#bytes += bytes;
     this.#messages += messages;
+    if (this.#aligns) this.#lastDelivery = performance.now();
   }
 
   /** The subject's own code copied payload; copies inside its libraries are declared by the subject instead. */
@@ -78,6 +95,7 @@ export class Recorder {
     this.#copiedBytes = 0;
     this.#loopDelay.enable();
     this.#loopDelay.reset();
+    this.#lastDeliveryBefore = this.#lastDelivery;
     this.#cpuAtBegin = process.cpuUsage();
     this.#beginNs = process.hrtime.bigint();
   }
@@ -86,9 +104,11 @@ export class Recorder {
     const seconds = Number(process.hrtime.bigint() - this.#beginNs) / 1e9;
     const cpu = process.cpuUsage(this.#cpuAtBegin);
     // A loop that never turned has no sample at all; its delay is the whole interval.
+    this.#loopDelay.disable();
     const loopTurned = this.#loopDelay.count > 0;
     return {
       seconds,
+      deliverySeconds: this.#deliverySeconds() ?? seconds,
       cpuSeconds: (cpu.user + cpu.system) / 1e6,
       deliveredBytes: this.#bytes,
       deliveredMessages: this.#messages,
@@ -96,6 +116,12 @@ export class Recorder {
       eventLoopDelayP99Ms: loopTurned ? this.#loopDelay.percentile(99) / 1e6 : seconds * 1000,
       roundTrips: this.#summarizeRoundTrips(),
     };
+  }
+
+  #deliverySeconds(): number | undefined {
+    if (this.#lastDelivery === undefined || this.#lastDeliveryBefore === undefined) return undefined;
+    const elapsed = (this.#lastDelivery - this.#lastDeliveryBefore) / 1000;
+    return elapsed > 0 ? elapsed : undefined;
   }
 
   #summarizeRoundTrips(): Report['roundTrips'] {

@@ -1,23 +1,37 @@
 /**
  * Which subjects belong to which suite, in the order in which they are printed. The only file that knows them all.
  */
-import { MIB, type Subject } from './measurement.js';
+import { MIB, type Environment, type Subject } from './measurement.js';
 import { cSubject } from './peers/c.js';
 import { grpcSubject } from './peers/grpc.js';
 import { grpcTunedSubject } from './peers/grpc-tuned.js';
 import { iperf3Subject } from './peers/iperf3.js';
 import { nodeNetSubject } from './peers/node-net.js';
+import { perftestSubject } from './peers/perftest.js';
+import { ucxRdmaSubject } from './peers/ucx-rdma.js';
 import { ucxSubject } from './peers/ucx.js';
 import { zeromqSubject } from './peers/zeromq.js';
 import type { Soak } from './soak.js';
+import { startAgents, stopAgents } from './rdma/agents.js';
+import { closeHosts } from './rdma/hosts.js';
+import { splitplaneRdmaSubject } from './subjects/splitplane-rdma.js';
 import { splitplane, splitplaneSubject } from './subjects/splitplane.js';
+import type { SuiteName } from './targets.js';
 
 export interface Suite {
-  readonly name: string;
+  readonly name: SuiteName;
   readonly transport: string;
   readonly subjects: readonly Subject[];
   /** Run after the rounds, in this order. */
   readonly soaks: readonly Soak[];
+  /** Where it runs, if not simply here: opened when all subjects are prepared, closed after the last measurement. */
+  readonly site?: Site;
+}
+
+export interface Site {
+  /** Settles with what the machine of the measured processes is. */
+  open(): Promise<Environment>;
+  close(): Promise<void>;
 }
 
 export const SUITES: readonly Suite[] = [
@@ -46,5 +60,18 @@ export const SUITES: readonly Suite[] = [
         task: { metric: 'message_rate', size: 64, mode: 'event' },
       },
     ],
+  },
+  {
+    name: 'rdma',
+    transport: 'rdma',
+    subjects: [splitplaneRdmaSubject, perftestSubject, ucxRdmaSubject],
+    soaks: [],
+    site: {
+      open: startAgents,
+      close: async () => {
+        stopAgents();
+        await closeHosts();
+      },
+    },
   },
 ];

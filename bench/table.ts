@@ -1,7 +1,7 @@
 /**
  * Rows and verdicts as text for people. It computes nothing but the ratio beside each line.
  */
-import { BYTES_PER_GB, formatSize, type Row, type SoakFacts, type Unit } from './measurement.js';
+import { BYTES_PER_GB, formatCase, type Row, type SoakFacts, type Unit } from './measurement.js';
 import type { Verdict } from './targets.js';
 
 const HEADINGS = [
@@ -29,11 +29,11 @@ const SOAK_HEADINGS = [
 /** Names stand left, figures right. */
 const LEFT_COLUMNS = 2;
 
-/** One block for each metric and size, in the order of the rows. */
+/** One block for each metric, size and place, in the order of the rows. */
 export function formatRows(rows: readonly Row[]): string {
   const blocks = new Map<string, Row[]>();
   for (const row of rows) {
-    const title = `${row.metric} ${formatSize(row.size)}, ${row.transport}, ${row.unit}`;
+    const title = `${formatCase(row)}, ${row.transport}, ${row.unit}`;
     blocks.set(title, [...(blocks.get(title) ?? []), row]);
   }
   return [...blocks].map(([title, block]) => `${title}\n${formatBlock(block)}`).join('\n\n');
@@ -45,7 +45,7 @@ function formatBlock(rows: readonly Row[]): string {
   const own = rows.find((row) => row.subject === 'splitplane');
   const lines = rows.map((row) => [
     row.subject,
-    row.mode,
+    row.checksum === false ? `${row.mode}, no checksum` : row.mode,
     formatFigure(row.median, row.unit),
     formatFigure(row.p99, row.unit),
     row.p999 === undefined ? '-' : formatFigure(row.p999, row.unit),
@@ -92,7 +92,8 @@ export function formatVerdicts(verdicts: readonly Verdict[]): string {
 export function formatFigure(value: number, unit: Unit): string {
   switch (unit) {
     case 'GB/s':
-      return value.toFixed(2);
+      // An emulated machine moves hundredths of a GB.
+      return value.toFixed(value < 0.1 ? 4 : 2);
     case 'us':
     case 'MiB':
       return value.toFixed(1);

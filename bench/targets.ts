@@ -1,8 +1,8 @@
 /**
- * What splitplane must reach in the tcp suite, relative to peers of the same run, and whether it did. Only the ratios are
+ * What splitplane must reach in each suite, relative to peers of the same run, and whether it did. Only the ratios are
  * written here; every figure is computed from rows. It must not know how rows are measured or printed.
  */
-import { formatSize, MIB, type Mode, type Row, type SubjectName } from './measurement.js';
+import { formatCase, formatSize, MIB, type Mode, type Row, type SubjectName } from './measurement.js';
 
 type Figure = 'median' | 'cpuSecondsPerGB' | 'copiesPerByte' | 'eventLoopDelayP99Ms';
 
@@ -10,6 +10,7 @@ interface RowSelector {
   readonly metric: Row['metric'];
   readonly size: number;
   readonly mode?: Mode;
+  readonly hosts?: 1 | 2;
 }
 
 interface Target {
@@ -103,9 +104,46 @@ const SOAK_TARGETS: readonly Target[] = [
   { own: messageSoak, figure: 'median', bound: 'at most', limit: RESIDENT_GROWTH_MIB },
 ];
 
+/** What RDMA hardware does alone is what perftest measures; between it and JavaScript no byte may be copied. */
+const RDMA_BULK_TARGETS: readonly Target[] = ([2, 1] as const).flatMap((hosts) =>
+  (['push', 'pull'] as const).flatMap((metric) =>
+    [MIB, 16 * MIB].flatMap((size): Target[] => {
+      const own = { metric, size, hosts };
+      return [
+        { own, figure: 'median', bound: 'at least', limit: 0.9, peer: { subject: 'perftest' } },
+        { own, figure: 'copiesPerByte', bound: 'at most', limit: 0 },
+      ];
+    }),
+  ),
+);
+
+const RDMA_SMALL_TARGETS: readonly Target[] = [
+  {
+    own: { metric: 'write_rtt', size: SMALL_BYTES, hosts: 2, mode: 'busy' },
+    figure: 'median',
+    bound: 'at most',
+    limit: 1.3,
+    peer: { subject: 'perftest' },
+  },
+  ...(['busy', 'event'] as const).map((mode): Target => ({
+    own: { metric: 'message_rtt', size: SMALL_BYTES, hosts: 2, mode },
+    figure: 'median',
+    bound: 'at most',
+    limit: 3,
+    peer: { subject: 'perftest', mode },
+  })),
+];
+
+export type SuiteName = 'tcp' | 'rdma';
+
+const TARGETS: Readonly<Record<SuiteName, readonly Target[]>> = {
+  tcp: [...BULK_TARGETS, ...SMALL_TARGETS, ...SOAK_TARGETS],
+  rdma: [...RDMA_BULK_TARGETS, ...RDMA_SMALL_TARGETS],
+};
+
 /** One verdict for each target and each mode in which splitplane was measured for it; one without figures where it was not. */
-export function judge(rows: readonly Row[]): readonly Verdict[] {
-  return [...BULK_TARGETS, ...SMALL_TARGETS, ...SOAK_TARGETS].flatMap((target) => {
+export function judge(suite: SuiteName, rows: readonly Row[]): readonly Verdict[] {
+  return TARGETS[suite].flatMap((target) => {
     const own = select(rows, 'splitplane', target.own);
     return own.length === 0
       ? [verdict(target, undefined, rows)]
@@ -116,13 +154,16 @@ export function judge(rows: readonly Row[]): readonly Verdict[] {
 function select(
   rows: readonly Row[],
   subject: SubjectName,
-  { metric, size, mode }: RowSelector,
+  { metric, size, mode, hosts }: RowSelector,
 ): readonly Row[] {
   return rows.filter(
     (row) =>
       row.subject === subject &&
       row.metric === metric &&
       row.size === size &&
+      row.hosts === hosts &&
+      // What was left out for a comparison is not what users get.
+      row.checksum === undefined &&
       (mode === undefined || row.mode === mode),
   );
 }
@@ -135,14 +176,19 @@ function verdict(target: Target, ownRow: Row | undefined, rows: readonly Row[]):
   let reference = '';
   if (peerSelector !== undefined) {
     const { subject, metric = selector.metric, size = selector.size, mode: peerMode } = peerSelector;
-    const wanted = { metric, size, ...(peerMode === undefined ? {} : { mode: peerMode }) };
+    const wanted = {
+      metric,
+      size,
+      ...(selector.hosts === undefined ? {} : { hosts: selector.hosts }),
+      ...(peerMode === undefined ? {} : { mode: peerMode }),
+    };
     peer = select(rows, subject, wanted)[0]?.[figure] ?? null;
     reference = ` x ${subject}${peerMode === undefined ? '' : ` (${peerMode})`}${size === selector.size ? '' : ` at ${formatSize(size)}`}`;
   }
   const achieved = own === null ? null : peerSelector === undefined ? own : peer === null ? null : own / peer;
   return {
     description:
-      `${selector.metric} ${formatSize(selector.size)}${mode === undefined ? '' : ` ${mode}`}: ` +
+      `${formatCase(selector)}${mode === undefined ? '' : ` ${mode}`}: ` +
       `${nameOf(figure, selector.metric)} ${bound} ${limit}${reference}`,
     own,
     peer,

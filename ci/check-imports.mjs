@@ -47,8 +47,8 @@ const typescriptLayers = {
   'lib/cli': below('index', 'runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
   // An example is what a user would write: it sees the package's entry and nothing behind it.
   examples: below('index'),
-  bench: lib,
-  // The laboratory is what tests have to run on.
+  // The laboratory is what tests and the benchmark of RDMA have to run on.
+  bench: [...lib, 'ci'],
   test: [...lib, 'bench', 'examples', 'ci'],
 };
 

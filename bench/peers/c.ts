@@ -16,7 +16,7 @@ import {
   type Subject,
 } from '../measurement.js';
 
-const PROGRAM_WORDS: Readonly<Record<Metric, string>> = {
+const PROGRAM_WORDS: Readonly<Partial<Record<Metric, string>>> = {
   push: 'push',
   pull: 'pull',
   message_rtt: 'rtt',
@@ -41,8 +41,10 @@ async function measure(task: Case, budget: Budget): Promise<Sample> {
   program ??= compileC('cpair');
   const cores = placement();
   const oneCore = (list: string) => list.split(',')[0] ?? '0';
+  const word = PROGRAM_WORDS[task.metric];
+  if (word === undefined) throw new BenchError('ERR_BENCH_USAGE', `cpair does not know ${task.metric}.`);
   const tool = await startTool(await program, [
-    PROGRAM_WORDS[task.metric],
+    word,
     String(task.size),
     task.mode,
     String(budget.warmupMs),

@@ -1,10 +1,19 @@
 /**
- * The peer `ucx`: ucx_perftest over UCX's own TCP transport on the loopback device. Tagged messages stand for `push`,
- * `message_rtt` and `message_rate`; `ucp_get`, which UCX emulates over TCP, for `pull` and `read_rtt`.
+ * The peer `ucx`: ucx_perftest, how it is run and read, and the subject of the tcp suite: UCX's own TCP transport on the loopback
+ * device. There tagged messages stand for `push`, `message_rtt` and `message_rate`; `ucp_get`, which UCX emulates over TCP,
+ * for `pull` and `read_rtt`.
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { freePort, placement, requireTool, startTool, withTimeout, type ToolResult } from '../children.js';
+import {
+  freePort,
+  placement,
+  requireTool,
+  startTool,
+  withTimeout,
+  type Tool,
+  type ToolResult,
+} from '../children.js';
 import {
   BenchError,
   BYTES_PER_GB,
@@ -19,23 +28,27 @@ import {
 
 const ENVIRONMENT = { UCX_TLS: 'tcp', UCX_NET_DEVICES: 'lo' };
 
-interface Test {
+type Process = Pick<Tool, 'result' | 'stop'>;
+
+/** Where ucx_perftest runs, and over what. */
+export interface UcxSite {
+  /** Starts the one that waits, and settles once it listens. */
+  serve(
+    task: Case,
+    timeoutMs: number,
+  ): Promise<{ server: Process; readonly connect: (args: readonly string[]) => Promise<Process> }>;
+  readonly tests: Readonly<Partial<Record<Metric, UcxTest>>>;
+  /** A run of at most so many bytes finds out how many fit into the budget. */
+  readonly calibrationBytesMax: number;
+}
+
+export interface UcxTest {
   readonly name: string;
-  /** Gets in flight: four are twice as fast as one; unlimited is as slow as one. */
   readonly outstanding?: number;
 }
 
-const TESTS: Readonly<Record<Metric, Test>> = {
-  push: { name: 'tag_bw' },
-  pull: { name: 'ucp_get', outstanding: 4 },
-  message_rtt: { name: 'tag_lat' },
-  read_rtt: { name: 'ucp_get', outstanding: 1 },
-  message_rate: { name: 'tag_bw' },
-};
-
-/** Runs of this many operations find out how many fit into the budget. */
-const CALIBRATION_OPERATIONS = 50;
-const CALIBRATION_BYTES_MAX = 256 * MIB;
+/** Calibrations are no longer than this. */
+const CALIBRATION_OPERATIONS_MAX = 50;
 const WARMUP_FRACTION = 0.1;
 const LISTEN_POLL_MS = 5;
 
@@ -48,38 +61,27 @@ interface Result {
   readonly operationCount: number;
 }
 
-async function run(task: Case, operations: number, percentile: number, budget: Budget): Promise<Result> {
-  const cores = placement();
-  const port = String(await freePort());
-  const test = TESTS[task.metric];
+async function run(
+  site: UcxSite,
+  task: Case,
+  operations: number,
+  percentile: number,
+  { timeoutMs }: Budget,
+): Promise<Result> {
+  const test = site.tests[task.metric];
+  if (test === undefined) throw new BenchError('ERR_BENCH_USAGE', `ucx is not asked for ${task.metric}.`);
   const warmup = Math.ceil(operations * WARMUP_FRACTION);
-  const server = await startTool('ucx_perftest', ['-p', port], {
-    cores: cores.server,
-    environment: ENVIRONMENT,
-  });
+  const { server, connect } = await site.serve(task, timeoutMs);
   try {
-    await withTimeout(
-      untilListening(Number(port), server.result),
-      budget.timeoutMs,
-      'the ucx_perftest server',
-    );
-    const client = await startTool(
-      'ucx_perftest',
-      [
-        ...['127.0.0.1', '-p', port, '-t', test.name, '-s', String(task.size)],
-        ...['-n', String(operations), '-w', String(warmup), '-R', String(percentile), '-f', '-v'],
-        ...['-E', task.mode === 'event' ? 'sleep' : 'poll'],
-        ...(test.outstanding === undefined ? [] : ['-O', String(test.outstanding)]),
-      ],
-      { cores: cores.client, environment: ENVIRONMENT },
-    );
+    const client = await connect([
+      ...['-t', test.name, '-s', String(task.size)],
+      ...['-n', String(operations), '-w', String(warmup), '-R', String(percentile), '-f', '-v'],
+      ...['-E', task.mode === 'event' ? 'sleep' : 'poll'],
+      ...(test.outstanding === undefined ? [] : ['-O', String(test.outstanding)]),
+    ]);
     try {
       const ended = Promise.all([client.result, server.result]);
-      const [fromClient, fromServer] = await withTimeout(
-        ended,
-        budget.timeoutMs,
-        `ucx_perftest ${test.name}`,
-      );
+      const [fromClient, fromServer] = await withTimeout(ended, timeoutMs, `ucx_perftest ${test.name}`);
       return {
         ...parse(fromClient),
         cpuSeconds: fromClient.cpuSeconds + fromServer.cpuSeconds,
@@ -124,16 +126,26 @@ function parse(result: ToolResult): Pick<Result, 'percentileUs' | 'overallUs'> {
   return { percentileUs, overallUs };
 }
 
-async function measure(task: Case, budget: Budget): Promise<Sample> {
-  const isLatency = task.metric === 'message_rtt' || task.metric === 'read_rtt';
+/** By what is measured: a round takes what the one before has learned. */
+const calibrations = new Map<string, Promise<Result>>();
+
+export async function measureUcx(site: UcxSite, task: Case, budget: Budget): Promise<Sample> {
+  const isLatency = task.metric.endsWith('_rtt');
   const calibrationOperations = Math.ceil(
-    Math.min(CALIBRATION_OPERATIONS, CALIBRATION_BYTES_MAX / task.size),
+    Math.min(CALIBRATION_OPERATIONS_MAX, site.calibrationBytesMax / task.size),
   );
-  const calibration = await run(task, calibrationOperations, 50, budget);
+  const key = JSON.stringify(task);
+  let calibrating = calibrations.get(key);
+  if (calibrating === undefined) {
+    calibrating = run(site, task, calibrationOperations, 50, budget);
+    calibrating.catch(() => calibrations.delete(key));
+    calibrations.set(key, calibrating);
+  }
+  const calibration = await calibrating;
   // A latency takes two runs, because a run tells one percentile.
   const measureUs = (budget.measureMs * 1000) / (isLatency ? 2 : 1);
   const operations = Math.max(2 * calibrationOperations, Math.round(measureUs / calibration.overallUs));
-  const main = await run(task, operations, 50, budget);
+  const main = await run(site, task, operations, 50, budget);
   // Start-up costs both runs the same, so the difference is free of it. A short run can drown in noise; then nothing is said.
   const cpuSeconds = main.cpuSeconds - calibration.cpuSeconds;
   const payloadBytes = (main.operationCount - calibration.operationCount) * payloadBytesPerOperation(task);
@@ -143,9 +155,9 @@ async function measure(task: Case, budget: Budget): Promise<Sample> {
     eventLoopDelayP99Ms: null,
   };
   if (isLatency) {
-    const tail = await run(task, operations, 99, budget);
-    // tag_lat tells half of a round trip; a get is a round trip.
-    const trips = task.metric === 'message_rtt' ? 2 : 1;
+    const tail = await run(site, task, operations, 99, budget);
+    // Ping-pong tells half of a round trip; a get is a round trip.
+    const trips = task.metric === 'read_rtt' ? 1 : 2;
     return { median: main.percentileUs * trips, p99: tail.percentileUs * trips, ...common };
   }
   const perSecond = 1e6 / main.overallUs;
@@ -154,6 +166,32 @@ async function measure(task: Case, budget: Budget): Promise<Sample> {
     ...common,
   };
 }
+
+const loopback: UcxSite = {
+  tests: {
+    push: { name: 'tag_bw' },
+    // Four gets in flight are twice as fast as one; unlimited is as slow as one.
+    pull: { name: 'ucp_get', outstanding: 4 },
+    message_rtt: { name: 'tag_lat' },
+    read_rtt: { name: 'ucp_get', outstanding: 1 },
+    message_rate: { name: 'tag_bw' },
+  },
+  calibrationBytesMax: 256 * MIB,
+  async serve(_task, timeoutMs) {
+    const cores = placement();
+    const port = String(await freePort());
+    const start = (args: readonly string[], on: string) =>
+      startTool('ucx_perftest', args, { cores: on, environment: ENVIRONMENT });
+    const server = await start(['-p', port], cores.server);
+    try {
+      await withTimeout(untilListening(Number(port), server.result), timeoutMs, 'the ucx_perftest server');
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return { server, connect: (args) => start(['127.0.0.1', '-p', port, ...args], cores.client) };
+  },
+};
 
 export const ucxSubject: Subject = {
   name: 'ucx',
@@ -169,5 +207,5 @@ export const ucxSubject: Subject = {
     { metric: 'message_rate', size: 64, mode: 'busy' },
   ],
   prepare: () => requireTool('ucx_perftest', 'ucx-utils'),
-  measure,
+  measure: (task, budget) => measureUcx(loopback, task, budget),
 };

@@ -51,11 +51,11 @@ export const splitplane: PairDefinition = {
 
 export const splitplaneSubject = pairSubject(splitplane);
 
-function newManager(task: Case, recorder: Recorder, signal: AbortSignal): NetworkManager {
+function newManager(transport: string, task: Case, recorder: Recorder, signal: AbortSignal): NetworkManager {
   const manager = new NetworkManager({ poll: task.mode, identity: 'bench' });
   let seen = 0;
   const timer = setInterval(() => {
-    const copied = manager.stats.transports['tcp']?.bytesCopied ?? 0;
+    const copied = manager.stats.transports[transport]?.bytesCopied ?? 0;
     recorder.copied(copied - seen);
     seen = copied;
   }, COUNTERS_EVERY_MS);
@@ -67,29 +67,35 @@ function newManager(task: Case, recorder: Recorder, signal: AbortSignal): Networ
   return manager;
 }
 
-export const traffic: Traffic = {
-  async serve(task, recorder, signal) {
-    const manager = newManager(task, recorder, signal);
-    const { address } = await manager.listen('tcp://127.0.0.1:0');
-    void answer(manager, task, recorder);
-    return address;
-  },
+/** `host` is the server's address. The link between two hosts is the bench's own, so what is not encrypted may cross it. */
+export function trafficOver(transport: string, host: string): Traffic {
+  const security = { allowInsecure: true };
+  return {
+    async serve(task, recorder, signal) {
+      const manager = newManager(transport, task, recorder, signal);
+      const { address } = await manager.listen(`${transport}://${host}:0`, security);
+      void answer(manager, task, recorder);
+      return address;
+    },
 
-  async drive(task, address, recorder, signal) {
-    const manager = newManager(task, recorder, signal);
-    const connection = await manager.connect(address);
-    switch (task.metric) {
-      case 'message_rate':
-        await sendText(connection, task, signal);
-        break;
-      case 'message_rtt':
-        await exchange(manager, connection, task, recorder, signal);
-        break;
-      default:
-        await transfer(manager, connection, task, recorder, signal);
-    }
-  },
-};
+    async drive(task, address, recorder, signal) {
+      const manager = newManager(transport, task, recorder, signal);
+      const connection = await manager.connect(address, security);
+      switch (task.metric) {
+        case 'message_rate':
+          await sendText(connection, task, signal);
+          break;
+        case 'message_rtt':
+          await exchange(manager, connection, task, recorder, signal);
+          break;
+        default:
+          await transfer(manager, connection, task, recorder, signal);
+      }
+    },
+  };
+}
+
+export const traffic = trafficOver('tcp', '127.0.0.1');
 
 /** The server: grants memory, echoes, or counts what arrives. */
 async function answer(manager: NetworkManager, task: Case, recorder: Recorder): Promise<void> {
@@ -190,9 +196,9 @@ async function transfer(
   const steps = Array.from({ length: inFlight }, () =>
     repeat(async (there, here) => {
       if (task.metric === 'push') {
-        await there.write(source, { notify: true });
+        await there.write(source, { notify: true, checksum: task.checksum });
       } else {
-        await there.resolve({ into: here });
+        await there.resolve({ into: here, checksum: task.checksum });
         recorder.delivered(task.size);
       }
     }),

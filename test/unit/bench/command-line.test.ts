@@ -23,7 +23,7 @@ afterEach(() => {
 describe('refuses', () => {
   test.each([
     { args: [], sentence: "required option '--suite <name>' not specified" },
-    { args: ['--suite', 'udp'], sentence: 'Allowed choices are tcp' },
+    { args: ['--suite', 'udp'], sentence: 'Allowed choices are tcp, rdma' },
     { args: ['--suite', 'tcp', '--rounds', '0'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', '1.5'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', '101'], sentence: 'Give a whole number from 1 to 100.' },
@@ -79,6 +79,15 @@ describe('selects', () => {
     expect(plan).toMatchObject({ soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000 } });
     expect(plan.suite.subjects).toHaveLength(8);
     expect(plan.suite.soaks).toHaveLength(2);
+  });
+
+  test('suite rdma with its own rounds and peers, and nothing to soak', () => {
+    const full = readCommandLine(['--suite', 'rdma']);
+    const quick = readCommandLine(['--suite', 'rdma', '--quick']);
+    expect(full.suite.subjects.map(({ name }) => name)).toEqual(['splitplane', 'perftest', 'ucx']);
+    expect(full).toMatchObject({ rounds: 3, suite: { soaks: [] } });
+    expect(quick).toMatchObject({ rounds: 1, suite: { soaks: [] } });
+    expect(quick.budget.measureMs).toBeLessThan(full.budget.measureMs);
   });
 
   test('the rounds that were asked for, also with --quick', () => {

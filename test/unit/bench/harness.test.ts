@@ -13,7 +13,7 @@ function run(
   rounds: number,
   onProgress: (progress: Progress) => void = () => {},
 ) {
-  const suite = { name: 'tcp', transport: 'tcp', subjects, soaks: [] };
+  const suite = { name: 'tcp' as const, transport: 'tcp', subjects, soaks: [] };
   return runSuite(suite, { rounds, budget: BUDGET, environment: ENVIRONMENT, commit: 'abc', onProgress });
 }
 
@@ -86,6 +86,22 @@ test('what is compared runs back to back, and each round begins with another sub
   expect(asked).toEqual([
     ...['splitplane pull', 'zeromq pull', 'splitplane message_rtt', 'zeromq message_rtt'],
     ...['zeromq pull', 'splitplane pull', 'zeromq message_rtt', 'splitplane message_rtt'],
+  ]);
+});
+
+test('between two hosts and within one are two figures, each with its peers next to it', async () => {
+  const asked: string[] = [];
+  const at = (name: Row['subject'], hosts: 1 | 2) =>
+    scripted(name, { ...PULL, hosts }, [sample({ median: hosts })], asked);
+  const { rows } = await run(
+    [at('splitplane', 2), at('splitplane', 1), at('perftest', 2), at('perftest', 1)],
+    1,
+  );
+  expect(rows.map(({ subject, hosts, median }) => [subject, hosts, median])).toEqual([
+    ['splitplane', 2, 2],
+    ['perftest', 2, 2],
+    ['splitplane', 1, 1],
+    ['perftest', 1, 1],
   ]);
 });
 

@@ -49,7 +49,14 @@ describe('residentGrowth', () => {
 
 describe('toSample', () => {
   const idle: Report = {
-    ...{ seconds: 2, cpuSeconds: 0.5, deliveredBytes: 0, deliveredMessages: 0, copiedBytes: 0 },
+    ...{
+      seconds: 2,
+      deliverySeconds: 2,
+      cpuSeconds: 0.5,
+      deliveredBytes: 0,
+      deliveredMessages: 0,
+      copiedBytes: 0,
+    },
     ...{ eventLoopDelayP99Ms: 1, roundTrips: null },
   };
   const ours = { name: 'splitplane', libraryCopiesPerByte: 0 } as const;

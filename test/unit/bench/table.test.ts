@@ -10,6 +10,17 @@ function cells(text: string): string[][] {
   return text.split('\n').map((line) => line.trim().split(/ {2,}/));
 }
 
+test('what runs between two hosts and within one has a block each', () => {
+  const pull = (hosts: 1 | 2, median: number) =>
+    row({ subject: 'splitplane', metric: 'pull', size: MIB, transport: 'rdma', hosts, median });
+  const lines = cells(formatRows([pull(2, 0.0625), pull(1, 0.25)]));
+  expect(lines.map(([first]) => first)).toEqual([
+    ...['pull 1 MiB between two hosts, rdma, GB/s', 'subject', 'splitplane', ''],
+    ...['pull 1 MiB within one host, rdma, GB/s', 'subject', 'splitplane'],
+  ]);
+  expect(lines[2]).toContain('0.0625');
+});
+
 test('each metric and size has a block with a line for each row and our factor of it', () => {
   const rows = [
     row({

@@ -2,11 +2,11 @@
 // measured, at and beside each limit.
 import { describe, expect, test } from 'vitest';
 import { MIB, type Row } from '../../../bench/measurement.js';
-import { judge, type Verdict } from '../../../bench/targets.js';
+import { judge, type SuiteName, type Verdict } from '../../../bench/targets.js';
 import { row } from './rows.js';
 
-function verdictOn(description: string, rows: readonly Row[]): Verdict {
-  const found = judge(rows).filter((verdict) => verdict.description === description);
+function verdictOn(description: string, rows: readonly Row[], suite: SuiteName = 'tcp'): Verdict {
+  const found = judge(suite, rows).filter((verdict) => verdict.description === description);
   expect(found, description).toHaveLength(1);
   return found[0] as Verdict;
 }
@@ -15,7 +15,7 @@ const SIZES = { '1 MiB': MIB, '16 MiB': 16 * MIB } as const;
 
 describe('without rows', () => {
   test('nothing is measured, and nothing is reached', () => {
-    const verdicts = judge([]);
+    const verdicts = judge('tcp', []);
     for (const verdict of verdicts) {
       expect(verdict).toMatchObject({ own: null, peer: null, achieved: null, reached: null });
     }
@@ -32,7 +32,7 @@ describe('without rows', () => {
         `${metric} ${size}: loop delay p99 ms below 5`,
       ]),
     );
-    expect(judge([]).map(({ description }) => description)).toEqual([
+    expect(judge('tcp', []).map(({ description }) => description)).toEqual([
       ...bulk,
       'message_rtt 64 B adaptive: median at most 0.5 x zeromq',
       'message_rtt 64 B event: median at most 1.5 x node:net',
@@ -42,6 +42,51 @@ describe('without rows', () => {
       'soak_transfer 16 MiB: loop delay p99 ms below 5',
       'soak_messages 64 B: growth MiB at most 16',
     ]);
+  });
+});
+
+describe('of suite rdma', () => {
+  test('every demanded figure is there', () => {
+    const bulk = ['between two hosts', 'within one host'].flatMap((place) =>
+      ['push', 'pull'].flatMap((metric) =>
+        Object.keys(SIZES).flatMap((size) => [
+          `${metric} ${size} ${place}: median at least 0.9 x perftest`,
+          `${metric} ${size} ${place}: copies/byte at most 0`,
+        ]),
+      ),
+    );
+    expect(judge('rdma', []).map(({ description }) => description)).toEqual([
+      ...bulk,
+      'write_rtt 64 B between two hosts busy: median at most 1.3 x perftest',
+      'message_rtt 64 B between two hosts busy: median at most 3 x perftest (busy)',
+      'message_rtt 64 B between two hosts event: median at most 3 x perftest (event)',
+    ]);
+  });
+
+  test('a peer within one host is no measure for what crosses a link', () => {
+    const pull = (subject: Row['subject'], hosts: 1 | 2, median: number) =>
+      row({ subject, metric: 'pull', size: MIB, hosts, median });
+    const rows = [pull('splitplane', 2, 8), pull('perftest', 1, 100), pull('perftest', 2, 10)];
+    const description = 'pull 1 MiB between two hosts event: median at least 0.9 x perftest';
+    expect(verdictOn(description, rows, 'rdma')).toMatchObject({ own: 8, peer: 10, reached: false });
+  });
+
+  test('what goes without a checksum is told, and not judged', () => {
+    const pull = (fields: Partial<Row>) =>
+      row({ subject: 'splitplane', metric: 'pull', size: MIB, hosts: 1, ...fields });
+    const rows = [pull({ median: 5 }), pull({ median: 9, checksum: false })];
+    const verdict = verdictOn('pull 1 MiB within one host event: copies/byte at most 0', rows, 'rdma');
+    expect(verdict.own).toBeNull();
+    const rate = 'pull 1 MiB within one host event: median at least 0.9 x perftest';
+    expect(verdictOn(rate, rows, 'rdma').own).toBe(5);
+  });
+
+  test('not one byte may be copied', () => {
+    const pull = (copiesPerByte: number) =>
+      row({ subject: 'splitplane', metric: 'pull', size: MIB, hosts: 1, copiesPerByte });
+    const description = 'pull 1 MiB within one host event: copies/byte at most 0';
+    expect(verdictOn(description, [pull(0)], 'rdma').reached).toBe(true);
+    expect(verdictOn(description, [pull(1e-9)], 'rdma').reached).toBe(false);
   });
 });
 

@@ -1,0 +1,74 @@
+/**
+ * The hosts on which the rdma suite runs, and how a tool is started there: the laboratory of ci/lab, started at the first use and
+ * ended by `closeHosts`. It must not know any subject.
+ */
+import { leashProgram, PROJECT_ROOT, type Tool } from '../children.js';
+import { BenchError, type Case } from '../measurement.js';
+import type * as laboratory from '../../ci/lab/lab.mjs';
+import type { CommandOptions, HostName, Job, Lab } from '../../ci/lab/lab.mjs';
+
+/** Where the client of a case runs. The server is always on `a`. */
+export function clientHost({ hosts }: Case): HostName {
+  return hosts === 2 ? 'b' : 'a';
+}
+
+/** The server's address as a client's shell knows it. */
+export function serverAddress({ hosts }: Case): string {
+  return hosts === 2 ? '"$LAB_PEER"' : '"$LAB_SELF"';
+}
+
+/** Longer than a suite takes; a laboratory that has been forgotten ends by then. */
+const LIFETIME_SECONDS = 1800;
+
+let lab: Promise<Lab> | undefined;
+
+async function start(): Promise<Lab> {
+  // At run time this file is in dist/, and the laboratory is not.
+  const { Lab } = (await import(`${PROJECT_ROOT}ci/lab/lab.mjs`)) as typeof laboratory;
+  // What is built here is seen there, but only if it is there first.
+  await leashProgram();
+  return Lab.start({ lifetimeSeconds: LIFETIME_SECONDS });
+}
+
+export async function spawnOn(host: HostName, line: string, options?: CommandOptions): Promise<Job> {
+  lab ??= start();
+  return (await lab).spawn(host, line, options);
+}
+
+export async function closeHosts(): Promise<void> {
+  const opened = lab;
+  lab = undefined;
+  // One that did not start has ended itself, and was heard of by whoever wanted it.
+  await opened?.then(
+    (running) => running.stop(),
+    () => undefined,
+  );
+}
+
+export interface HostTool extends Pick<Tool, 'result' | 'stop'> {
+  /** Settles with the match once the standard output so far matches. */
+  printed(pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+/** Starts a tool, `line` for a shell, on a host. The caller awaits `result` or calls `stop()`; doing both is fine. */
+export async function startToolOn(host: HostName, line: string): Promise<HostTool> {
+  const leash = await leashProgram();
+  const job = await spawnOn(host, `exec ${leash} ${line} 3>&1`);
+  const name = line.split(' ', 1)[0] ?? line;
+  const result = job.result.then(({ code, stdout, stderr }) => {
+    // The leash's figure comes last.
+    const cpuSeconds = Number(stdout.trimEnd().split('\n').at(-1));
+    if (code === 0 && Number.isFinite(cpuSeconds)) return { stdout, cpuSeconds };
+    const said = (stderr || stdout).trim().split('\n').slice(-5).join(' ') || 'it said nothing';
+    throw new BenchError('ERR_BENCH_PEER', `${name} failed on host ${host}: ${said}`);
+  });
+  result.catch(() => undefined);
+  return {
+    result,
+    printed: (pattern) => job.until(pattern),
+    stop: async () => {
+      job.signal('SIGTERM');
+      await result.catch(() => undefined);
+    },
+  };
+}
