@@ -14,7 +14,7 @@ import {
   type RegisteredBuffer,
 } from '../../lib/index.js';
 import { until } from './events.js';
-import type { TransportCase } from './transports.js';
+import { RDMA_ADDRESS, type TransportCase } from './transports.js';
 
 const tracked = new Set<NetworkManager>();
 
@@ -23,9 +23,19 @@ afterEach(() => {
   tracked.clear();
 });
 
+/** RDMA devices have no loopback addresses, and the tests that run over them are not about that. */
+class InsecureManager extends NetworkManager {
+  override listen(...[address, options]: Parameters<NetworkManager['listen']>) {
+    return super.listen(address, { allowInsecure: true, ...options });
+  }
+  override connect(...[address, options]: Parameters<NetworkManager['connect']>) {
+    return super.connect(address, { allowInsecure: true, ...options });
+  }
+}
+
 /** A manager that ends with the test. */
 export function makeManager(options: NetworkManagerOptions = {}): NetworkManager {
-  const manager = new NetworkManager(options);
+  const manager = RDMA_ADDRESS === undefined ? new NetworkManager(options) : new InsecureManager(options);
   tracked.add(manager);
   return manager;
 }

@@ -10,6 +10,8 @@ export interface TransportCase {
   readonly name: string;
   /** The name in stats and facts. */
   readonly transport: string;
+  /** Whether a registered file that is sent without a checksum is not copied in user space. */
+  readonly sendsFilesInPlace: boolean;
   /** Where to listen: a new place at every call. */
   listenAddress(): string;
 }
@@ -31,14 +33,21 @@ afterAll(() => {
 export const TCP: TransportCase = {
   name: 'tcp',
   transport: 'tcp',
+  sendsFilesInPlace: true,
   listenAddress: () => 'tcp://127.0.0.1:0',
 };
 
-const TCP_V6: TransportCase = { name: 'tcp v6', transport: 'tcp', listenAddress: () => 'tcp://[::1]:0' };
+const TCP_V6: TransportCase = {
+  name: 'tcp v6',
+  transport: 'tcp',
+  sendsFilesInPlace: true,
+  listenAddress: () => 'tcp://[::1]:0',
+};
 
 const UNIX: TransportCase = {
   name: 'unix',
   transport: 'tcp',
+  sendsFilesInPlace: true,
   listenAddress: () => `unix:${socketPath()}`,
 };
 
@@ -49,4 +58,19 @@ function hasIpv6(): boolean {
   return false;
 }
 
-export const TRANSPORTS: readonly TransportCase[] = [TCP, ...(hasIpv6() ? [TCP_V6] : []), UNIX];
+/** An IP address of an RDMA device of this host; none is looked for, because not every device is there to be tested with. */
+export const RDMA_ADDRESS = process.env.SPLITPLANE_RDMA_ADDRESS;
+
+const RDMA: TransportCase = {
+  name: 'rdma',
+  transport: 'rdma',
+  sendsFilesInPlace: false,
+  listenAddress: () => `rdma://${RDMA_ADDRESS ?? ''}:0`,
+};
+
+export const TRANSPORTS: readonly TransportCase[] = [
+  TCP,
+  ...(hasIpv6() ? [TCP_V6] : []),
+  UNIX,
+  ...(RDMA_ADDRESS === undefined ? [] : [RDMA]),
+];
