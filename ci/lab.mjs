@@ -104,7 +104,6 @@ async function runOne(lab, host, command, jobOptions) {
 
 await main(async () => {
   const wanted = readArguments(process.argv.slice(2));
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
   const lab = await Lab.start(wanted.lab);
   try {
     const codes = await Promise.all(

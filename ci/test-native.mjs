@@ -8,6 +8,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import { countGoogletest } from './lab/reports.mjs';
 import { ScriptError, main, root, run } from './process.mjs';
 
 const fuzzSecondsEach = 20;
@@ -29,19 +30,6 @@ async function build(variant) {
   await run('cmake', ['--build', directory, '-j', '2', '--', '--no-print-directory']);
 }
 
-/** Counts by result what a googletest JSON report holds. */
-function countTests(reportFile) {
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const suite of JSON.parse(readFileSync(reportFile, 'utf8')).testsuites) {
-    for (const test of suite.testsuite) {
-      if (test.failures) counts.failed += 1;
-      else if (test.result === 'COMPLETED') counts.passed += 1;
-      else counts.skipped += 1;
-    }
-  }
-  return counts;
-}
-
 /**
  * Builds one variant of the googletest suite and runs it.
  * Gives back { passed, failed, skipped }; a program that dies counts as one failure, since it left no report.
@@ -61,7 +49,7 @@ export async function runSuite(variant, { filter = '*', timeoutMs } = {}) {
   }
   let counts;
   try {
-    counts = countTests(report);
+    counts = countGoogletest(JSON.parse(readFileSync(report, 'utf8')));
   } catch {
     console.error(`the native tests left no report${died ? `: ${died.message}` : ''}`);
     return { passed: 0, failed: 1, skipped: 0 };

@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 
+import { countReports, countVitest } from './lab/reports.mjs';
+import { ensureLabPossible, resultsDirectory } from './lab/lab.mjs';
 import { ScriptError, capture, main, root, run } from './process.mjs';
 import { runFuzzers, runSuite } from './test-native.mjs';
 
@@ -17,27 +19,23 @@ const stageTimeoutMs = 20 * 60_000;
 const npmRun = (...args) => run('npm', ['run', '--silent', ...args], { timeoutMs: stageTimeoutMs });
 const node = (...args) => run(process.execPath, args, { timeoutMs: stageTimeoutMs });
 
-/** Runs vitest over `files` (patterns of paths; none means all) and counts by result. */
-async function vitest({ files = [], env = {} } = {}) {
+/** Runs vitest over `files` (patterns of paths; none means all that `config` names) and counts by result. */
+async function vitest({ files = [], env = {}, config = 'vitest.config.ts' } = {}) {
   const directory = mkdtempSync(path.join(tmpdir(), 'splitplane-vitest-'));
   const reportFile = path.join(directory, 'report.json');
   const script = path.join(root, 'node_modules/vitest/vitest.mjs');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
   let red;
   try {
-    await run(process.execPath, [script, 'run', ...reporters, ...files], { env, timeoutMs: stageTimeoutMs });
+    const args = [script, 'run', '--config', config, ...reporters, ...files];
+    await run(process.execPath, args, { env, timeoutMs: stageTimeoutMs });
   } catch (error) {
     if (!(error instanceof ScriptError)) throw error;
     red = error;
   }
   try {
     if (!existsSync(reportFile)) throw red ?? new ScriptError('vitest left no report');
-    const report = JSON.parse(readFileSync(reportFile, 'utf8'));
-    const counts = {
-      passed: report.numPassedTests,
-      failed: report.numFailedTests,
-      skipped: report.numPendingTests + report.numTodoTests,
-    };
+    const counts = countVitest(JSON.parse(readFileSync(reportFile, 'utf8')));
     // A file that cannot be loaded, or an error outside a test, has no failed test to its name.
     if (red && counts.failed === 0) counts.failed = 1;
     return counts;
@@ -63,6 +61,22 @@ async function conformanceSanitized() {
   });
 }
 
+/** The tests of test/lab, and the suites that they ran on hosts and whose reports those left behind. */
+async function lab() {
+  try {
+    if (!process.env.SPLITPLANE_RDMA) ensureLabPossible();
+  } catch (error) {
+    if (!(error instanceof ScriptError)) throw error;
+    console.log(`the laboratory cannot run here: ${error.message}`);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  rmSync(resultsDirectory, { recursive: true, force: true });
+  const here = await vitest({ config: 'test/lab/vitest.config.ts' });
+  const there = countReports(resultsDirectory);
+  const sum = (name) => here[name] + there[name];
+  return { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
+}
+
 // A stage gives back { passed, failed, skipped } if it counts tests, and throws a ScriptError if it is red.
 const stages = {
   setup: () => node('ci/setup.mjs'),
@@ -76,6 +90,7 @@ const stages = {
   'conformance-asan': conformanceSanitized,
   bench: () => npmRun('bench', '--', '--suite', 'tcp', '--quick'),
   demo: () => npmRun('demo'),
+  lab,
 };
 
 /** Runs one stage and adds what it counted to `total`; gives back whether it is green. */

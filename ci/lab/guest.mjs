@@ -21,7 +21,11 @@ const consoleLinesShown = 15;
 const consoleBytesMax = 256 * 1024;
 const offTimeoutMs = 5000;
 
-const kernelOptions = ['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off'];
+// What costs much when emulated and brings nothing here: guards against leaks between processes, a clock in a device
+// (the emulator's time-stamp counters agree, but the kernel has to be told), a fifth level of page tables, access checks
+// switched around every copy, byte-wise string instructions, and saving wide registers at every switch.
+const kernelOptions = ['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'tsc=reliable'];
+const processor = 'max,-la57,-smap,-smep,-erms,-xsave,-avx,-avx2';
 
 function linkOption({ single, name, directory }) {
   // A hub with nobody else: the card has a carrier, and what it sends goes nowhere.
@@ -30,12 +34,17 @@ function linkOption({ single, name, directory }) {
   return `stream,id=link,server=${server},addr.type=unix,addr.path=${path.join(directory, 'link')}`;
 }
 
-function qemuArguments({ name, single, kernel, initramfs, directory, shared, results, cpus, memoryMiB }) {
+/** Where the host listens for a channel of a guest, before the guest is there. */
+const channelPath = (directory, name, channel) => path.join(directory, `${channel}-${name}`);
+
+function qemuArguments(options) {
+  const { name, single, kernel, initramfs, directory, shared, results, cpus, memoryMiB, terminal } = options;
+  const channel = (id) => `socket,id=${id},path=${channelPath(directory, name, id)}`;
   const share = (tag, folder, more = '') =>
     `local,path=${folder.replaceAll(',', ',,')},mount_tag=${tag},security_model=none,multidevs=remap${more}`;
   return [
     ...['-nodefaults', '-nographic', '-no-reboot', '-serial', 'stdio'],
-    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', String(cpus), '-m', String(memoryMiB)],
+    ...['-accel', 'tcg,thread=multi', '-cpu', processor, '-smp', String(cpus), '-m', String(memoryMiB)],
     ...['-kernel', kernel.image, '-initrd', initramfs, '-append', kernelOptions.join(' ')],
     ...['-virtfs', share('host', '/', ',readonly=on')],
     ...['-virtfs', share('lab', shared)],
@@ -43,8 +52,8 @@ function qemuArguments({ name, single, kernel, initramfs, directory, shared, res
     ...['-netdev', linkOption({ single, name, directory })],
     ...['-device', `virtio-net-pci,netdev=link,mac=${macOf(name)},host_mtu=${linkMtu},romfile=`],
     ...['-device', 'virtio-serial-pci'],
-    ...['-chardev', `socket,id=control,path=${path.join(directory, `control-${name}`)}`],
-    ...['-device', 'virtserialport,chardev=control,name=lab'],
+    ...(terminal ? ['-chardev', channel('terminal'), '-device', 'virtconsole,chardev=terminal'] : []),
+    ...['-chardev', channel('control'), '-device', 'virtserialport,chardev=control,name=lab'],
     ...['-device', 'i6300esb', '-action', 'watchdog=poweroff'],
   ];
 }
@@ -68,8 +77,10 @@ export class Guest {
   ready;
   /** Resolves when the process has ended. */
   gone;
+  /** The socket that is /dev/hvc0 in the machine, if it was started with `terminal`. */
+  terminal;
 
-  /** `options`: directory (of this run), single, kernel, initramfs, results, cpus, memoryMiB, lifetimeSeconds, watchdogSeconds. */
+  /** `options` are those of a laboratory, and with them: kernel, initramfs, directory (of this run), terminal. */
   constructor(name, options) {
     this.#name = name;
     this.#options = options;
@@ -81,7 +92,10 @@ export class Guest {
   async start() {
     mkdirSync(this.#shared);
     writeFileSync(path.join(this.#shared, 'settings'), this.#settings());
-    const server = await this.#listen();
+    const servers = [await this.#listen('control', (socket) => this.#converse(socket))];
+    if (this.#options.terminal) {
+      servers.push(await this.#listen('terminal', (socket) => (this.terminal = socket)));
+    }
     const qemu = spawn(
       'qemu-system-x86_64',
       qemuArguments({ ...this.#options, name: this.#name, shared: this.#shared }),
@@ -100,7 +114,7 @@ export class Guest {
       qemu.once('error', (error) => (this.#console += error.message));
       qemu.once('close', () => resolve(undefined));
     }).then(() => {
-      server.close();
+      for (const server of servers) server.close();
       this.#lose('ended by itself');
     });
   }
@@ -142,7 +156,7 @@ export class Guest {
   /** Ends the machine, in good order if it answers. */
   async stop() {
     this.#stopping = true;
-    this.#send('off');
+    this.#control?.end('off\n');
     const timer = setTimeout(() => this.kill(), offTimeoutMs);
     await this.gone;
     clearTimeout(timer);
@@ -170,16 +184,21 @@ export class Guest {
       .join('');
   }
 
-  #listen() {
+  #listen(channel, onSocket) {
     const server = createServer((socket) => {
-      this.#control = socket;
+      // The machine may end at any time; that is told by the end of its process.
       socket.on('error', () => {});
-      createInterface({ input: socket }).on('line', (line) => this.#onLine(line));
+      onSocket(socket);
     });
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen(path.join(this.#directory, `control-${this.#name}`), () => resolve(server));
+      server.listen(channelPath(this.#directory, this.#name, channel), () => resolve(server));
     });
+  }
+
+  #converse(socket) {
+    this.#control = socket;
+    createInterface({ input: socket }).on('line', (line) => this.#onLine(line));
   }
 
   #onLine(line) {

@@ -47,8 +47,22 @@ export interface Job extends EventEmitter {
   until(pattern: RegExp, stream?: 'stdout' | 'stderr'): Promise<RegExpExecArray>;
 }
 
-export declare class Lab {
+/** Hosts that run commands: those of a laboratory, or real ones (real.mjs). */
+export interface Hosts {
   readonly hosts: readonly HostName[];
+  /** Whether the hosts belong to this laboratory alone, so that a test may take their links and modules away. */
+  readonly virtual: boolean;
+  spawn(host: HostName, command: string, options?: CommandOptions): Job;
+  run(host: HostName, command: string, options?: CommandOptions): Promise<CommandResult>;
+  stop(): Promise<void>;
+}
+
+export declare const resultsDirectory: string;
+
+export declare class Lab implements Hosts {
+  readonly hosts: readonly HostName[];
+  readonly virtual: true;
+  static open(options?: LabOptions): Promise<Hosts>;
   static start(options?: LabOptions): Promise<Lab>;
   spawn(host: HostName, command: string, options?: CommandOptions): Job;
   run(host: HostName, command: string, options?: CommandOptions): Promise<CommandResult>;

@@ -12,30 +12,60 @@ import { Guest } from './guest.mjs';
 import { ensureInitramfs } from './initramfs.mjs';
 import { ensureKernel } from './kernel.mjs';
 import { guestPackages, machinePackages } from './packages.mjs';
+import { RealLab } from './real.mjs';
+
+/** Where hosts leave files for this side, unless it is said otherwise. */
+export const resultsDirectory = path.join(root, 'build/lab/results');
 
 const defaults = {
   single: false,
   cacheDirectory: path.join(root, 'build/lab'),
-  results: path.join(root, 'build/lab/results'),
+  results: resultsDirectory,
   cpus: 2,
   memoryMiB: 2048,
   // A guest whose host has forgotten it ends after this.
   lifetimeSeconds: 3600,
   // A guest whose kernel does nothing for this long ends.
   watchdogSeconds: 60,
+  // A host that gets a terminal.
+  terminal: undefined,
 };
+
+const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+/** Installs what is missing; throws a ScriptError that says why no laboratory can be started here. */
+export function ensureLabPossible() {
+  if (process.arch !== 'x64') {
+    throw new ScriptError(
+      `the laboratory boots Debian's kernel for x86-64, and this machine is ${process.arch}`,
+    );
+  }
+  ensurePackages([...machinePackages, ...guestPackages]);
+}
 
 export class Lab {
   /** The names of the hosts: ['a', 'b'], or ['a'] alone. */
   hosts;
+  /** Whether the hosts belong to this laboratory alone, so that a test may take their links and modules away. */
+  virtual = true;
   #guests;
   #directory;
-  #clean = () => this.#abandon();
+  #onExit = () => this.#abandon();
+  #onSignal = (signal) => {
+    this.#abandon();
+    // The listener is gone by now: the process ends as if there had been none.
+    process.kill(process.pid, signal);
+  };
+
+  /** The hosts that SPLITPLANE_RDMA names where it is set, and otherwise a laboratory started with `options`. */
+  static async open(options = {}) {
+    const named = process.env.SPLITPLANE_RDMA;
+    return named ? new RealLab(named, { ...defaults, ...options }) : Lab.start(options);
+  }
 
   /** Starts a laboratory; `options` are those of `defaults` above. Gives it back when both hosts take commands. */
   static async start(options = {}) {
-    if (process.arch !== 'x64') throw new ScriptError('the laboratory needs an x86-64 machine');
-    ensurePackages([...machinePackages, ...guestPackages]);
+    ensureLabPossible();
     const lab = new Lab({ ...defaults, ...options });
     try {
       await lab.#boot();
@@ -54,8 +84,11 @@ export class Lab {
     this.#directory = mkdtempSync(path.join(tmpdir(), 'splitplane-lab-'));
     this.hosts = settings.single ? ['a'] : ['a', 'b'];
     const options = { ...settings, kernel, initramfs, directory: this.#directory };
-    this.#guests = Object.fromEntries(this.hosts.map((name) => [name, new Guest(name, options)]));
-    process.once('exit', this.#clean);
+    this.#guests = Object.fromEntries(
+      this.hosts.map((name) => [name, new Guest(name, { ...options, terminal: settings.terminal === name })]),
+    );
+    process.once('exit', this.#onExit);
+    for (const signal of endingSignals) process.once(signal, this.#onSignal);
   }
 
   /** Starts `command`, a line for a shell, on a host; options are env, cwd, user, memlockBytes, timeoutMs. */
@@ -68,9 +101,15 @@ export class Lab {
     return this.spawn(host, command, options).result;
   }
 
+  /** The socket that is /dev/hvc0 on the host that was started with a terminal. */
+  terminal(host) {
+    return this.#guests[host].terminal;
+  }
+
   async stop() {
     await Promise.all(Object.values(this.#guests).map((guest) => guest.stop()));
-    process.off('exit', this.#clean);
+    process.off('exit', this.#onExit);
+    for (const signal of endingSignals) process.off(signal, this.#onSignal);
     rmSync(this.#directory, { recursive: true, force: true });
   }
 

@@ -2,7 +2,7 @@
 // asks for them again when it starts, since it can be the first thing that somebody runs.
 
 /** The machine and what builds its boot image. */
-export const machinePackages = ['qemu-system-x86', 'busybox-static', 'cpio', 'kmod'];
+export const machinePackages = ['qemu-system-x86', 'busybox-static', 'cpio', 'kmod', 'xz-utils'];
 
 /** What runs in the guests, which see the host's files: verbs and its tools, the reference figures, addresses. */
 export const guestPackages = [

@@ -20,8 +20,9 @@ export function commandScript(command, { cwd, env, user, memlockBytes }) {
   if (user !== undefined || memlockBytes !== undefined) words.push('setpriv');
   if (memlockBytes !== undefined) words.push('--bounding-set=-ipc_lock', '--inh-caps=-ipc_lock');
   // A user's group may have another name than the user.
-  if (user !== undefined)
+  if (user !== undefined) {
     words.push(`--reuid=${quote(user)}`, `--regid="$(id -g ${quote(user)})"`, '--init-groups');
+  }
   words.push('/bin/sh', '-c', quote(command));
   return `${lines.join('\n')}\n${words.join(' ')}\n`;
 }
