@@ -5,7 +5,7 @@ import process from 'node:process';
 import { defineConfig } from 'vitest/config';
 
 // Who tests real devices need not be able to start virtual ones, nor wants mistakes made on them.
-const ofGuests = ['guests', 'command-line', 'doctor'].map((name) => `test/lab/${name}.test.ts`);
+const ofGuests = ['guests', 'command-line', 'doctor', 'failover'].map((name) => `test/lab/${name}.test.ts`);
 
 export default defineConfig({
   test: {
