@@ -121,6 +121,8 @@ export interface TransportCounters {
   readonly framesReceived: number;
   readonly operationsServed: number;
   readonly operationsRefused: number;
+  /** What it holds of the host's at this moment beyond memory and descriptors, by name: queuePairs, memoryRegions, … */
+  readonly holds: Readonly<Record<string, number>>;
 }
 
 /** Registered memory. */

@@ -295,7 +295,7 @@ Napi::Value EngineObject::Transports(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// stats(): counters since the beginning, { memory, tags, transports: { name: … } }
+// stats(): counters since the beginning, { memory, tags, transports: { name: { …, holds: { … } } } }
 Napi::Value EngineObject::Stats(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
@@ -305,8 +305,13 @@ Napi::Value EngineObject::Stats(const Napi::CallbackInfo& info) {
   stats.Set("tags", ToObject(env, engine->tags().stats()));
   Napi::Object transports = Napi::Object::New(env);
   for (const TransportEntry& entry : AllTransports()) {
-    if (Transport* transport = engine->transport(entry.name))
-      transports.Set(entry.name, ToObject(env, transport->stats()));
+    Transport* transport = engine->transport(entry.name);
+    if (transport == nullptr) continue;
+    Napi::Object counters = ToObject(env, transport->stats());
+    Napi::Object holds = Napi::Object::New(env);
+    for (const TransportGauge& gauge : transport->gauges()) holds.Set(gauge.name, double(gauge.value));
+    counters.Set("holds", holds);
+    transports.Set(entry.name, counters);
   }
   stats.Set("transports", transports);
   return stats;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "native/rdma/connection.h"
+#include "native/rdma/ports.h"
 
 namespace splitplane::rdma {
 namespace {
@@ -16,19 +17,6 @@ constexpr uint32_t kPiecesPerPartMax = 16;
 constexpr int kReadsMax = 16;
 // In one round; the rest waits for the next.
 constexpr int kEventsMax = 64;
-
-uint32_t MtuBytes(ibv_mtu mtu) { return 128u << uint32_t(mtu); }
-
-const char* TypeName(uint32_t type) {
-  switch (type) {
-    case IBV_GID_TYPE_IB:
-      return "InfiniBand";
-    case IBV_GID_TYPE_ROCE_V1:
-      return "RoCE v1";
-    default:
-      return "RoCE v2";
-  }
-}
 
 }  // namespace
 
@@ -67,7 +55,7 @@ std::string Device::Describe(const ibv_qp_attr& path) const {
   const bool known =
       path.ah_attr.is_global &&
       reactor_.library.verbs.query_gid_entry(context_->get(), port, path.ah_attr.grh.sgid_index, &entry) == 0;
-  const char* type = known ? TypeName(entry.gid_type) : TypeName(IBV_GID_TYPE_IB);
+  const char* type = known ? GidTypeName(entry.gid_type) : GidTypeName(IBV_GID_TYPE_IB);
   return std::string(reactor_.library.verbs.get_device_name(context_->get()->device)) + " port " +
          std::to_string(port) + ", " + type + ", MTU " + std::to_string(MtuBytes(path.path_mtu));
 }

@@ -11,6 +11,7 @@
 #include "native/rdma/connection.h"
 #include "native/rdma/device.h"
 #include "native/rdma/door.h"
+#include "native/rdma/ports.h"
 #include "native/rdma/reactor.h"
 #include "native/rdma/table_transport.h"
 
@@ -80,6 +81,8 @@ class RdmaTransport final : public Transport, public TagWatcher {
   const char* name() const override { return "rdma"; }
   const Capabilities& capabilities() const override { return capabilities_; }
   const TransportStats& stats() const override { return reactor_.stats; }
+  std::vector<TransportFact> facts() const override { return DescribePorts(reactor_.library); }
+  std::vector<TransportGauge> gauges() const override;
   Result<std::unique_ptr<Listener>> Listen(const std::string& address, ListenOptions options) override;
   Result<std::unique_ptr<Endpoint>> Connect(const std::string& address, ConnectOptions options) override;
   // Memory is registered when a connection first touches it.
@@ -131,6 +134,13 @@ RdmaTransport::~RdmaTransport() {
   for (auto& [key, connection] : reactor_.connections) connection->Orphan();
   const std::vector<std::shared_ptr<Door>> doors = reactor_.doors;
   for (const std::shared_ptr<Door>& door : doors) door->Close();
+}
+
+std::vector<TransportGauge> RdmaTransport::gauges() const {
+  const Gauges& alive = reactor_.library.gauges;
+  return {{"protectionDomains", alive.protection_domains}, {"queuePairs", alive.queue_pairs},
+          {"completionQueues", alive.completion_queues},   {"memoryRegions", alive.memory_regions},
+          {"registeredBytes", alive.registered_bytes},     {"connectionIds", alive.connection_ids}};
 }
 
 Result<std::unique_ptr<Listener>> RdmaTransport::Listen(const std::string& address, ListenOptions options) {

@@ -76,6 +76,12 @@ struct TransportFact {
   std::string text;  // "active, Ethernet, RoCE v2, MTU 4096"
 };
 
+// How many of something a transport holds at this moment: for tests of what is left behind, and for metrics.
+struct TransportGauge {
+  const char* name;  // "queuePairs"
+  uint64_t value;
+};
+
 // Counters since the transport began, all endpoints together.
 struct TransportStats {
   uint64_t bytes_sent = 0, bytes_received = 0;  // payload of reads and writes
@@ -181,6 +187,8 @@ class Transport {
   virtual const TransportStats& stats() const = 0;
   // As they are now, in a good order for reading.
   virtual std::vector<TransportFact> facts() const { return {}; }
+  // What it holds of the host's beyond memory and descriptors; nothing for most.
+  virtual std::vector<TransportGauge> gauges() const { return {}; }
 
   // `address`: "HOST:PORT", "[V6]:PORT" (port 0 picks one) or "unix:/PATH". Name resolution is the caller's:
   // HOST is a literal address. kTransportUnavailable: this transport has nothing that reaches this address,

@@ -11,6 +11,7 @@
 
 #include "native/base/crc32c.h"
 #include "native/protocol/hello.h"
+#include "native/rdma/message.h"
 #include "native/tcp/record.h"
 
 namespace splitplane {
@@ -182,10 +183,85 @@ std::map<std::string, Golden> MakeRecords() {
   return records;
 }
 
+// A record of RDMA: what `encode` writes.
+template <typename Encode>
+Golden RdmaRecord(Encode encode) {
+  Golden bytes(rdma::kPacketBytes);
+  bytes.resize(encode(bytes.data()));
+  return bytes;
+}
+
+// `word` is a checksum or a number of what is kept, by kind.
+Golden RdmaGrant(rdma::Kind kind, uint8_t flags, uint32_t word) {
+  return RdmaRecord([&](uint8_t* out) {
+    const size_t head = rdma::EncodeGrant(kind, flags, 17, word, 1, out);
+    rdma::EncodePiece({0x7f0011223344, 3, 0x1234}, out + head);
+    return head + rdma::kPieceBytes;
+  });
+}
+
+Golden RdmaGreeting(Code status) {
+  Golden bytes(rdma::kGreetingBytes);
+  rdma::EncodeGreeting(status, bytes.data());
+  return bytes;
+}
+
+// A ping in one piece, with three credits.
+Golden RdmaPacket() {
+  const Golden ping = MakeFrames()["ping"];
+  Golden packet(rdma::kPacketHeadBytes + rdma::kRecordHeadBytes);
+  rdma::EncodeHead(rdma::Kind::kFrame, 0, Code::kOk, uint32_t(ping.size()),
+                   packet.data() + rdma::kPacketHeadBytes);
+  packet.insert(packet.end(), ping.begin(), ping.end());
+  rdma::SealPacket(packet, 3);
+  return packet;
+}
+
+std::map<std::string, Golden> MakeRdmaRecords() {
+  using rdma::Kind;
+  const rdma::Ask ask{17, 4096, 3, GoldenTag()};
+  const auto head = [](Kind kind, Code status, uint32_t number) {
+    return RdmaRecord([=](uint8_t* out) { return rdma::EncodeHead(kind, 0, status, number, out); });
+  };
+  std::map<std::string, Golden> records;
+  records["rdma-lane"] = RdmaRecord([](uint8_t* out) { return rdma::EncodeLane(1, 0x11, 0x123456, out); });
+  records["rdma-lane-ready"] = RdmaRecord([](uint8_t* out) { return rdma::EncodeLane(1, 0, 0, out); });
+  records["rdma-read"] = RdmaRecord(
+      [&](uint8_t* out) { return rdma::EncodeAsk(Kind::kRead, rdma::kFlagChecksum, 17, ask, out); });
+  records["rdma-write"] = RdmaRecord([&](uint8_t* out) {
+    return rdma::EncodeAsk(Kind::kWrite, rdma::kFlagChecksum | rdma::kFlagNotify, 17, ask, out);
+  });
+  records["rdma-atomic"] = RdmaRecord([&](uint8_t* out) {
+    return rdma::EncodeAtomic(19, {19, 8, 8, GoldenTag()}, {AtomicOperation::kCompareAndSwap, 2, 1}, out);
+  });
+  records["rdma-grant"] = RdmaGrant(Kind::kGrant, rdma::kFlagChecksum, 0xd0d1d2d3);
+  records["rdma-checksum"] =
+      RdmaRecord([](uint8_t* out) { return rdma::EncodeSpan(Kind::kChecksum, 17, 1, 0xd0d1d2d3, out); });
+  records["rdma-done"] =
+      RdmaRecord([](uint8_t* out) { return rdma::EncodeSpan(Kind::kDone, 17, 0, 0xd0d1d2d3, out); });
+  records["rdma-ended"] = head(Kind::kEnded, Code::kTagExpired, 17);
+  records["rdma-value"] = RdmaRecord([](uint8_t* out) { return rdma::EncodeValue(Code::kOk, 19, 1, out); });
+  records["rdma-cancel"] = head(Kind::kCancel, Code::kAborted, 17);
+  records["rdma-keep"] = RdmaGrant(Kind::kKeep, 0, 5);
+  records["rdma-withdraw"] = head(Kind::kWithdraw, Code::kOk, 5);
+  records["rdma-drop"] = head(Kind::kDrop, Code::kOk, 5);
+  records["rdma-goodbye"] = head(Kind::kGoodbye, Code::kOk, 0);
+  return records;
+}
+
+std::map<std::string, Golden> MakeRdma() {
+  std::map<std::string, Golden> made = MakeRdmaRecords();
+  made["rdma-greeting"] = RdmaGreeting(Code::kOk);
+  made["rdma-refusal"] = RdmaGreeting(Code::kLimitExceeded);
+  made["rdma-packet"] = RdmaPacket();
+  return made;
+}
+
 TEST(GoldenWire, EncodersMakeWhatTheDocumentShows) {
   const std::map<std::string, Golden> document = ReadDocument();
   std::map<std::string, Golden> made = MakeFrames();
   made.merge(MakeRecords());
+  made.merge(MakeRdma());
   for (const auto& [name, bytes] : made) {
     const auto shown = document.find(name);
     ASSERT_NE(shown, document.end()) << "the document does not show " << name << ": " << Hex(bytes);
@@ -223,6 +299,24 @@ TEST(GoldenWire, DecodersTakeWhatTheDocumentShows) {
     ASSERT_LE(length, bytes.size()) << name;
     EXPECT_TRUE(tcp::DecodeRecord({bytes.data(), length}, record).ok()) << name;
   }
+}
+
+TEST(GoldenWire, RdmaDecodersTakeWhatTheDocumentShows) {
+  const std::map<std::string, Golden> document = ReadDocument();
+  rdma::Record record;
+  for (const auto& [name, made] : MakeRdmaRecords()) {
+    ConstBytes rest = document.at(name);
+    EXPECT_TRUE(rdma::TakeRecord(rest, record).ok()) << name;
+    EXPECT_TRUE(rest.empty()) << name;
+  }
+  EXPECT_TRUE(rdma::DecodeGreeting(document.at("rdma-greeting")).ok());
+  EXPECT_EQ(rdma::DecodeGreeting(document.at("rdma-refusal")).code(), Code::kLimitExceeded);
+  uint16_t credits = 0;
+  ConstBytes records;
+  ASSERT_TRUE(rdma::OpenPacket(document.at("rdma-packet"), credits, records).ok());
+  EXPECT_EQ(credits, 3);
+  ASSERT_TRUE(rdma::TakeRecord(records, record).ok());
+  EXPECT_EQ(record.kind, rdma::Kind::kFrame);
 }
 
 TEST(GoldenWire, TheTableOfCodesIsTheOneThatTravels) {

@@ -29,16 +29,13 @@ bool HasIpv6() {
   return transport.ok() && (*transport)->Listen("[::1]:0", {}).ok();
 }
 
-// Addresses of RDMA devices are this host's own, and a device without one is no use: the test is told which
-// (SPLITPLANE_RDMA_ADDRESS, an IP address), and left out where nobody says.
 void AddRdma(std::vector<Kind>& kinds) {
-  const char* host = std::getenv("SPLITPLANE_RDMA_ADDRESS");
-  if (!host) {
+  const std::optional<std::string> address = RdmaAddress();
+  if (!address) {
     std::fprintf(stderr, "transport conformance: RDMA is skipped, SPLITPLANE_RDMA_ADDRESS names no device\n");
     return;
   }
-  const std::string address = std::string(host) + ":0";
-  kinds.push_back({"rdma", MakeRdmaTransport, [address] { return address; }});
+  kinds.push_back({"rdma", MakeRdmaTransport, [address] { return *address; }});
 }
 
 std::vector<Kind> MakeKinds() {
@@ -58,6 +55,13 @@ std::vector<Kind> MakeKinds() {
 }
 
 }  // namespace
+
+std::optional<std::string> RdmaAddress() {
+  const char* host = std::getenv("SPLITPLANE_RDMA_ADDRESS");
+  if (!host) return std::nullopt;
+  const bool v6 = std::strchr(host, ':') != nullptr;
+  return v6 ? "[" + std::string(host) + "]:0" : std::string(host) + ":0";
+}
 
 const std::vector<Kind>& Kinds() {
   static const std::vector<Kind> kinds = MakeKinds();

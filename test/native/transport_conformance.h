@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct Kind {
   uint32_t data_channels = 1;
 };
 const std::vector<Kind>& Kinds();
+
+// Where to listen on an RDMA device of this host (SPLITPLANE_RDMA_ADDRESS, an IP address). Nobody says: there
+// is none, or it is not to be used.
+std::optional<std::string> RdmaAddress();
 
 // An engine: memory, tags, a transport, and what it was told.
 class Side final : public TransportEvents {

@@ -1,19 +1,35 @@
-// The protocol over real sockets: what the fake transport cannot show is how both layers fit together. Waits
-// for events; time is the clock's.
+// The protocol over real transports: what the fake one cannot show is how both layers fit together. RDMA is
+// among them where a device is named (transport_conformance.h). Waits for events; time is the clock's.
+#include "native/rdma/rdma_transport.h"
 #include "native/tcp/tcp_transport.h"
 #include "test/native/protocol_fixture.h"
+#include "test/native/transport_conformance.h"
 
 namespace splitplane {
 namespace {
 
-class ProtocolTcp : public testing::Test {
+struct Carrier {
+  TransportEntry entry;
+  std::string address;
+};
+
+std::vector<Carrier> Carriers() {
+  std::vector<Carrier> carriers = {{{"tcp", &MakeTcpTransport}, "127.0.0.1:0"}};
+  if (const std::optional<std::string> address = conformance::RdmaAddress()) {
+    carriers.push_back({{"rdma", &MakeRdmaTransport}, *address});
+  }
+  return carriers;
+}
+
+class ProtocolOver : public testing::TestWithParam<Carrier> {
  protected:
   void SetUp() override {
-    alice = std::make_unique<Node>(Node::Options("alice"), std::vector{kTcp});
-    bob = std::make_unique<Node>(Node::Options("bob"), std::vector{kTcp});
-    auto listener = bob->engine->Listen("tcp", "127.0.0.1:0", {});
+    alice = std::make_unique<Node>(Node::Options("alice"), std::vector{GetParam().entry});
+    bob = std::make_unique<Node>(Node::Options("bob"), std::vector{GetParam().entry});
+    const char* name = GetParam().entry.name;
+    auto listener = bob->engine->Listen(name, GetParam().address, {});
     ASSERT_TRUE(listener.ok()) << listener.status().ToString();
-    auto session = alice->engine->Connect(Over("tcp", bob->engine->ListenerAddress(*listener)), 2, {});
+    auto session = alice->engine->Connect(Over(name, bob->engine->ListenerAddress(*listener)), 2, {});
     ASSERT_TRUE(session.ok()) << session.status().ToString();
   }
   // Polls both until `done`; gives up only when the test has long been lost.
@@ -30,12 +46,11 @@ class ProtocolTcp : public testing::Test {
     Until([&] { return !alice->opened.empty() && !bob->opened.empty(); });
   }
 
-  static constexpr TransportEntry kTcp = {"tcp", &MakeTcpTransport};
   std::unique_ptr<Node> alice, bob;
 };
 
 // Alice reads the moment she may: her request must not overtake the START that lets her.
-TEST_F(ProtocolTcp, OperationsMayBePostedAsSoonAsTheSessionIsOpen) {
+TEST_P(ProtocolOver, OperationsMayBePostedAsSoonAsTheSessionIsOpen) {
   BufferRef memory = bob->Memory(4 << 20, 7), local = alice->Memory(4 << 20, 0);
   Tag tag;
   Until([&] { return !bob->hello_sessions.empty(); });
@@ -51,7 +66,7 @@ TEST_F(ProtocolTcp, OperationsMayBePostedAsSoonAsTheSessionIsOpen) {
   EXPECT_EQ(std::memcmp(local->data(), memory->data(), memory->length()), 0);
 }
 
-TEST_F(ProtocolTcp, MessagesOfEverySizeArriveBeforeTheClose) {
+TEST_P(ProtocolOver, MessagesOfEverySizeArriveBeforeTheClose) {
   Open();
   for (size_t size = 1; size <= 1 << 20; size *= 4) {
     ASSERT_NE(alice->Send(std::string(size, 'a')), 0u);
@@ -66,7 +81,7 @@ TEST_F(ProtocolTcp, MessagesOfEverySizeArriveBeforeTheClose) {
   EXPECT_EQ(bob->received.back().envelope, std::string(1 << 20, 'a'));
 }
 
-TEST_F(ProtocolTcp, ARefusalReachesThePeer) {
+TEST_P(ProtocolOver, ARefusalReachesThePeer) {
   bob->on_hello = [&](SessionId session) {
     EXPECT_TRUE(bob->engine->Reject(session, Code::kAuthenticationFailed, "unknown key").ok());
   };
@@ -74,7 +89,7 @@ TEST_F(ProtocolTcp, ARefusalReachesThePeer) {
   EXPECT_EQ(alice->ClosedWith(), Code::kAuthenticationFailed);
 }
 
-TEST_F(ProtocolTcp, APeerThatGoesIsNoticedAndWaitedFor) {
+TEST_P(ProtocolOver, APeerThatGoesIsNoticedAndWaitedFor) {
   Open();
   bob->engine.reset();
   Until([&] { return !alice->interrupted.empty(); });
@@ -84,6 +99,9 @@ TEST_F(ProtocolTcp, APeerThatGoesIsNoticedAndWaitedFor) {
   Until([&] { return !alice->closed.empty(); });
   EXPECT_EQ(alice->ClosedWith(), Code::kAborted);
 }
+
+INSTANTIATE_TEST_SUITE_P(Transports, ProtocolOver, testing::ValuesIn(Carriers()),
+                         [](const auto& param) { return std::string(param.param.entry.name); });
 
 }  // namespace
 }  // namespace splitplane
