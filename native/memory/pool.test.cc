@@ -190,8 +190,8 @@ TEST(PoolTest, SpareLargeSlabsAreBounded) {
 // Goal: whoever registered the pages of a slab with a device hears before they are given back, because the
 // slab will have others. Method: at the call, the pages are still there; at the next they are not.
 TEST(PoolTest, TheObserverHearsBeforePagesGo) {
+  std::vector<uint64_t> blocks_at;  // outlives the pool, which tells of the end of its slabs too
   MemoryPool pool({});
-  std::vector<uint64_t> blocks_at;
   pool.set_observer([&](Region& region, bool) {
     struct stat file;
     ASSERT_EQ(fstat(region.fd(), &file), 0);
