@@ -9,6 +9,7 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 
 import { ScriptError, root } from '../process.mjs';
+import { kernelOptions, processor } from './emulation.mjs';
 import { followFiles } from './follow.mjs';
 import { environmentOf, macOf } from './hosts.mjs';
 import { Job } from './job.mjs';
@@ -20,12 +21,6 @@ const linkMtu = 4200;
 const consoleLinesShown = 15;
 const consoleBytesMax = 256 * 1024;
 const offTimeoutMs = 5000;
-
-// What costs much when emulated and brings nothing here: guards against leaks between processes, a clock in a device
-// (the emulator's time-stamp counters agree, but the kernel has to be told), a fifth level of page tables, access checks
-// switched around every copy, byte-wise string instructions, and saving wide registers at every switch.
-const kernelOptions = ['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'tsc=reliable'];
-const processor = 'max,-la57,-smap,-smep,-erms,-xsave,-avx,-avx2';
 
 function linkOption({ single, name, directory }) {
   // A hub with nobody else: the card has a carrier, and what it sends goes nowhere.
@@ -45,7 +40,7 @@ function qemuArguments(options) {
   return [
     ...['-nodefaults', '-nographic', '-no-reboot', '-serial', 'stdio'],
     ...['-accel', 'tcg,thread=multi', '-cpu', processor, '-smp', String(cpus), '-m', String(memoryMiB)],
-    ...['-kernel', kernel.image, '-initrd', initramfs, '-append', kernelOptions.join(' ')],
+    ...['-kernel', kernel.image, '-initrd', initramfs, '-append', kernelOptions()],
     ...['-virtfs', share('host', '/', ',readonly=on')],
     ...['-virtfs', share('lab', shared)],
     ...['-virtfs', share('results', results)],
@@ -117,11 +112,6 @@ export class Guest {
       for (const server of servers) server.close();
       this.#lose('ended by itself');
     });
-  }
-
-  /** What the machine has written to its console, kernel messages among it. */
-  get console() {
-    return this.#console;
   }
 
   /** Starts a command; options are env, cwd, user, memlockBytes and timeoutMs. */
@@ -221,7 +211,7 @@ export class Guest {
     const lines = this.#console.trimEnd().split('\n').slice(-consoleLinesShown).join('\n');
     const why = this.#stopping ? 'was stopped' : `${what}; the end of its console:\n${lines}`;
     const error = new ScriptError(`host ${this.#name} ${why}`);
-    this.#lost = error;
+    this.#lost ??= error;
     this.#started.reject(error);
     const jobs = [...this.#jobs.values()];
     this.#jobs.clear();

@@ -45,6 +45,22 @@ describe('devices', () => {
   });
 });
 
+describe('clocks', () => {
+  test('run as fast as the one outside', async () => {
+    const seconds = async () => {
+      const before = performance.now() / 1000;
+      const inside = Number((await output('a', 'cut -d " " -f 1 /proc/uptime')).trim());
+      return { before, inside, after: performance.now() / 1000 };
+    };
+    const first = await seconds();
+    await output('a', 'sleep 5');
+    const last = await seconds();
+    // Each reading was taken somewhere between its before and its after.
+    expect(last.inside - first.inside).toBeGreaterThan(0.9 * (last.before - first.after));
+    expect(last.inside - first.inside).toBeLessThan(1.1 * (last.after - first.before));
+  });
+});
+
 describe('between the hosts', () => {
   test.each(['LAB_PEER', 'LAB_PEER6', 'LAB_PEER_LINK'])('rping carries its bytes to %s', async (name) => {
     const address = (await output(client, `echo $${name}`)).trim();
