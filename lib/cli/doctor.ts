@@ -6,7 +6,14 @@ import type { Finding } from './doctor/finding.js';
 import { examineHost } from './doctor/host.js';
 import { printFindings, printFindingsJson } from './doctor/print.js';
 import { EXIT } from './failure.js';
-import { addConnectingOptions, checkAddress, Interruption, type ConnectingOptions } from './options.js';
+import {
+  allowInsecureOption,
+  checkAddress,
+  Interruption,
+  jsonOption,
+  pollOption,
+  type ConnectingOptions,
+} from './options.js';
 
 const HELP = `
 Without HOST it looks at this host and changes nothing. With HOST it also connects to the \`splitplane serve\`
@@ -20,16 +27,21 @@ Examples:
   splitplane doctor 192.0.2.7 --allow-insecure
   splitplane doctor --json | jq 'select(.status == "problem") | .commands'`;
 
+/** Not which transport to use: that is what it finds out. */
+type DoctorOptions = Omit<ConnectingOptions, 'transport'>;
+
 export function doctorCommand(): Command {
-  const command = new Command('doctor')
+  return new Command('doctor')
     .description('find out why RDMA does not work, here and on the way to a host')
-    .argument('[host]', 'where `splitplane serve` listens');
-  return addConnectingOptions(command, 'one JSON line for each finding')
+    .argument('[host]', 'where `splitplane serve` listens')
+    .addOption(pollOption())
+    .addOption(allowInsecureOption())
+    .addOption(jsonOption('one JSON line for each finding'))
     .addHelpText('after', HELP)
     .action(run);
 }
 
-async function run(host: string | undefined, options: ConnectingOptions): Promise<void> {
+async function run(host: string | undefined, options: DoctorOptions): Promise<void> {
   if (host !== undefined) checkAddress(host);
   using interruption = new Interruption();
   const { signal } = interruption;

@@ -5,6 +5,7 @@ import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP, connect as connectSocket } from 'node:net';
 import { DEFAULT_PORT, formatAddress, parseAddress, type Address } from '../../network/address.js';
+import { NetworkManager } from '../../network/manager.js';
 import { Client } from '../client.js';
 import { describe, errnoOf, printable } from '../failure.js';
 import type { ConnectingOptions } from '../options.js';
@@ -90,6 +91,20 @@ class Examination {
     else if (!(await this.#reach(ip))) return this.#found;
     await this.#greet(`${transport}://${this.#authority}`, way);
     return this.#found;
+  }
+
+  /** What breaks stays broken: coming back would hide what is looked for. */
+  async #connect(address: string): Promise<Client> {
+    const { poll, allowInsecure } = this.#options;
+    const limits = { connectTimeoutMs: STEP_MS, resumeMs: 0 };
+    const manager = new NetworkManager({ poll, identity: 'splitplane', ...limits });
+    try {
+      const connection = await manager.connect(address, { allowInsecure, signal: this.#signal });
+      return new Client(manager, connection);
+    } catch (error) {
+      manager.destroy();
+      throw error;
+    }
   }
 
   #add(finding: Finding): void {
@@ -207,7 +222,7 @@ class Examination {
 
   async #greet(address: string, way: Way | undefined): Promise<void> {
     try {
-      using client = await Client.connect(address, this.#options, this.#signal);
+      using client = await this.#connect(address);
       const { peer, facts } = client.connection;
       this.#add(
         ok(
@@ -268,15 +283,16 @@ class Examination {
       return;
     }
     const moved = await this.#move(linkOf(here, way), way.address);
-    await this.#choose(moved ? undefined : 'RDMA was tried and does not work, see data-plane');
+    await this.#choose(moved ? undefined : 'RDMA was tried and does not work (data-plane)');
   }
 
   /** A connection over RDMA, and enough over it to fill packets. */
   async #move(link: Link | undefined, ip: string): Promise<boolean> {
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(STEP_MS)]);
+    const late = AbortSignal.timeout(2 * STEP_MS);
+    const signal = AbortSignal.any([this.#signal, late]);
     let connected = false;
     try {
-      using client = await Client.connect(`rdma://${this.#authority}`, this.#options, signal);
+      using client = await this.#connect(`rdma://${this.#authority}`);
       connected = true;
       using payload = touched(client.manager, ECHO_BYTES);
       await ping(client, payload, 'Ping', signal);
@@ -286,7 +302,8 @@ class Examination {
       return true;
     } catch (error) {
       this.#signal.throwIfAborted();
-      this.#add(connected ? stuck(said(error), ip, link?.netMtu) : unconnected(said(error), this.#authority));
+      const message = late.aborted ? 'no answer in time' : said(error);
+      this.#add(connected ? stuck(message, ip, link?.netMtu) : unconnected(message, this.#authority));
       return false;
     }
   }
@@ -295,15 +312,24 @@ class Examination {
   async #choose(whyNot: string | undefined): Promise<void> {
     const id = 'choice';
     try {
-      using client = await Client.connect(this.#host, this.#options, this.#signal);
-      const { transport, remoteAddress } = client.connection.facts;
+      using client = await this.#connect(this.#host);
+      const { transport, remoteAddress, passedOver } = client.connection.facts;
+      const told = passedOver.find((one) => one.transport === 'rdma')?.reason;
+      const reason = whyNot ?? (told === undefined ? `${transport} was chosen` : printable(told));
       const seen = `a connection to ${this.#host} goes over ${formatAddress(transport, remoteAddress)}`;
-      if (transport === 'rdma') this.#add(ok(id, seen, { where }));
+      if (transport === 'rdma' && whyNot !== undefined) {
+        this.#add(
+          warning(id, `${seen}, although ${whyNot}`, {
+            where,
+            advice: `Until that is put right, ask for TCP: tcp://${this.#authority}.`,
+          }),
+        );
+      } else if (transport === 'rdma') this.#add(ok(id, seen, { where }));
       else if (this.#address.transport !== 'auto')
         this.#add(ok(id, `${seen}, as the address asks`, { where }));
       else {
         this.#add(
-          warning(id, `${seen}, not over RDMA: ${whyNot ?? `${transport} was chosen`}`, {
+          warning(id, `${seen}, not over RDMA: ${reason}`, {
             where,
             advice:
               'Everything works that way, at the cost of processor time. Do what the findings above say to have RDMA.',
@@ -358,8 +384,8 @@ function unconnected(message: string, authority: string): Finding {
     where,
     advice:
       'If both sides are fine by themselves, packets are lost on the way: UDP port 4791 has to pass every filter, and the ' +
-      'other side has to listen over RDMA. On that host:',
-    commands: [`splitplane serve --listen rdma://${authority}`],
+      'other side has to listen over RDMA, which it does when RDMA could be used there as it was started. On that host:',
+    commands: [`splitplane serve --listen ${authority} --allow-insecure`],
   });
 }
 
