@@ -42,6 +42,7 @@ export class Operations {
       const number = native(post);
       const pending: Pending = { resolve, reject, reason: undefined, stopWatching: undefined };
       this.#pending.set(number, pending);
+      if (options.signal === undefined && options.deadlineMs === undefined) return;
       pending.stopWatching = watch(options, (reason) => {
         pending.reason ??= reason;
         this.#engine.cancelOperation(number);

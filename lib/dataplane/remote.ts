@@ -170,7 +170,7 @@ export class RemoteBuffer {
     });
   }
 
-  async #read(offset: number, length: number, into: BufferSlices, options: ResolveOptions): Promise<void> {
+  #read(offset: number, length: number, into: BufferSlices, options: ResolveOptions): Promise<unknown> {
     if (totalLength(into) !== length) {
       throw new SplitplaneError(
         'INVALID_ARGUMENT',
@@ -180,10 +180,10 @@ export class RemoteBuffer {
     if (this.#inline !== undefined) {
       if (options.signal?.aborted === true) throw abortedError(options.signal);
       copyInto(into, this.#inline.subarray(offset, offset + length));
-      return;
+      return Promise.resolve();
     }
     const checksum = options.checksum === false ? 0 : 1;
-    await this.#run(options, into, (session, count) =>
+    return this.#run(options, into, (session, count) =>
       this.#access.engine.read(session, offset, count, checksum),
     );
   }

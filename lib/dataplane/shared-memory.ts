@@ -42,6 +42,8 @@ export class SharedMemory {
   readonly #call: Buffer;
   readonly #list: Float64Array;
   readonly #operands: BigUint64Array;
+  /** What the call block's place for a tag holds. */
+  #tag: string | undefined;
 
   constructor(messageBytesMax: number) {
     const receiveBytes = Math.max(RECEIVE_BYTES_MIN, messageBytesMax + TABLE_BYTES_MAX);
@@ -78,6 +80,9 @@ export class SharedMemory {
 
   /** Puts the tag of the next call, in its text form. */
   putTag(tag: string): void {
+    // Most operations are on the tag of the last one, and decoding costs as much as the call.
+    if (tag === this.#tag) return;
+    this.#tag = tag;
     this.#call.write(tag, 0, TAG_BYTES, 'base64url');
   }
 
@@ -88,7 +93,8 @@ export class SharedMemory {
 
   /** The text form of the tag that the last call left. */
   takeTag(): string {
-    return this.#call.toString('base64url', 0, TAG_BYTES);
+    this.#tag = this.#call.toString('base64url', 0, TAG_BYTES);
+    return this.#tag;
   }
 
   /** Puts the operands of an atomic. */

@@ -51,9 +51,8 @@ void LoopDriver::SetReferenced(bool referenced) {
   }
 }
 
-void LoopDriver::Round() {
+void LoopDriver::Round(MonotonicNs now) {
   if (stopping_) return;
-  MonotonicNs now = NowNs();
   if (!engine_.Poll(now, kBytesPerRound)) return;
   uint64_t arrivals = engine_.arrivals();
   if (arrivals != std::exchange(arrivals_, arrivals)) policy_.Arrived(now);
@@ -63,8 +62,8 @@ void LoopDriver::Round() {
 // A descriptor is readable. What arrived is handled, and answers leave at once rather than after the loop's
 // other phases.
 void LoopDriver::Wake() {
-  Round();
-  if (!stopping_ && !engine_.Arm()) Round();
+  Round(NowNs());
+  if (!stopping_ && !engine_.Arm()) Round(NowNs());
 }
 
 // Runs just before the loop would block. A round sends what JavaScript posted since the last; then the wait
@@ -76,7 +75,7 @@ void LoopDriver::BeforeSleep() {
   MonotonicNs stay_until = NowNs() + kStayMaxNs;
   bool arrived = false;
   do {
-    if (!engine_.Arm()) Round();
+    if (!engine_.Arm()) Round(NowNs());
     if (stopping_) return;
     // With a timeout of zero others wait for their turn on this loop.
     MonotonicNs awake = uv_backend_timeout(loop_) == 0 ? 0 : policy_.Wait(NowNs());
@@ -94,16 +93,15 @@ void LoopDriver::BeforeSleep() {
 // True when something arrived.
 bool LoopDriver::PollAwake(MonotonicNs duration) {
   uint64_t arrivals = arrivals_;
-  MonotonicNs last = NowNs();
-  MonotonicNs end = last + duration;
+  MonotonicNs now = NowNs();
+  MonotonicNs end = now + duration;
   int timeout_ms = uv_backend_timeout(loop_);
-  if (timeout_ms >= 0) end = std::min(end, last + MonotonicNs(timeout_ms) * 1'000'000);
-  while (last < end) {
-    Round();
+  if (timeout_ms >= 0) end = std::min(end, now + MonotonicNs(timeout_ms) * 1'000'000);
+  while (now < end) {
+    Round(now);
     if (stopping_ || arrivals_ != arrivals) return true;
-    MonotonicNs now = NowNs();
-    if (now - last > PollPolicy::kPreemptedNs) policy_.Preempted();
-    last = now;
+    const MonotonicNs began = std::exchange(now, NowNs());
+    if (now - began > PollPolicy::kPreemptedNs) policy_.Preempted();
   }
   return false;
 }
@@ -120,7 +118,7 @@ void LoopDriver::ArmTimer(MonotonicNs now) {
   uv_update_time(loop_);
   // Arm() asks what has arrived and knows nothing of time, so what is due is done here.
   uv_timer_start(
-      &timer_, [](uv_timer_t* handle) { static_cast<LoopDriver*>(handle->data)->Round(); }, in_ms, 0);
+      &timer_, [](uv_timer_t* handle) { static_cast<LoopDriver*>(handle->data)->Round(NowNs()); }, in_ms, 0);
 }
 
 void LoopDriver::ForEachHandle(const std::function<void(uv_handle_t*)>& visit) {

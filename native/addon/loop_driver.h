@@ -39,7 +39,7 @@ class LoopDriver {
   // most.
   static constexpr MonotonicNs kStayMaxNs = 500'000;
 
-  void Round();
+  void Round(MonotonicNs now);
   void Wake();
   void BeforeSleep();
   bool PollAwake(MonotonicNs duration);

@@ -15,6 +15,15 @@ namespace {
 
 constexpr size_t kTargetsMax = 64;
 
+// For a single buffer the kernel is spared copying and checking the list, which a poller feels.
+ssize_t Read(int fd, iovec* gather, size_t count) {
+  if (count == 1) return recv(fd, gather->iov_base, gather->iov_len, 0);
+  msghdr message{};
+  message.msg_iov = gather;
+  message.msg_iovlen = count;
+  return recvmsg(fd, &message, 0);
+}
+
 }  // namespace
 
 Status Receiver::Receive(int fd, MonotonicNs now, int64_t& budget, uint64_t& received) {
@@ -41,18 +50,15 @@ Status Receiver::Receive(int fd, MonotonicNs now, int64_t& budget, uint64_t& rec
     if (target + ahead == 0) return {};  // the handler does not want to hear more now
     if (ahead > 0) gather[count++] = {buffers_.scratch.data(), ahead};
 
-    msghdr message{};
-    message.msg_iov = gather;
-    message.msg_iovlen = count;
-    const ssize_t got = recvmsg(fd, &message, 0);
+    const ssize_t got = Read(fd, gather, count);
     const int error = errno;
     if (expect_ != Expect::kPayload)
       held_.resize(held_before + (got > 0 ? std::min(size_t(got), target) : 0));
     if (got < 0 && error == EINTR) continue;
     if (got < 0 && error == EAGAIN) return {};
-    if (got < 0) return Status::Errno("recvmsg", error, "the connection to the peer broke");
+    if (got < 0) return Status::Errno("recv", error, "the connection to the peer broke");
     if (got == 0)
-      return Status::Error(Code::kConnectionLost, "recvmsg", "the peer closed the connection without a word");
+      return Status::Error(Code::kConnectionLost, "recv", "the peer closed the connection without a word");
     budget -= got;
     received += uint64_t(got);
 
