@@ -302,12 +302,11 @@ Result<uint64_t> Sender::WriteMemory(int fd) {
   message.msg_iovlen = count;
   for (;;) {
     // A single buffer costs the kernel less than a list of one.
-    const ssize_t wrote = count == 1 ? send(fd, gather->iov_base, gather->iov_len, flags)
-                                     : sendmsg(fd, &message, flags);
+    const ssize_t wrote =
+        count == 1 ? send(fd, gather->iov_base, gather->iov_len, flags) : sendmsg(fd, &message, flags);
     if (wrote >= 0) return uint64_t(wrote);
     if (errno == EAGAIN) return uint64_t(0);
-    if (errno != EINTR)
-      return Status::Errno("send", errno, "the connection to the peer broke while sending");
+    if (errno != EINTR) return Status::Errno("send", errno, "the connection to the peer broke while sending");
   }
 }
 
