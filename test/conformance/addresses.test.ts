@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { element } from '../../lib/index.js';
+import { element, NetworkManager } from '../../lib/index.js';
 import { code, failure } from '../support/events.js';
 import { envelope, makeManager, take, valueOf } from '../support/managers.js';
 import { TCP } from '../support/transports.js';
@@ -11,8 +11,8 @@ import { TCP } from '../support/transports.js';
 describe('addresses', () => {
   // Goal: plaintext beyond this host is asked for explicitly, and the message says how.
   test('INSECURE_TRANSPORT unless allowed', async () => {
-    const server = makeManager();
-    const client = makeManager();
+    const server = makeManager({}, NetworkManager);
+    const client = makeManager({}, NetworkManager);
     const refused = await failure(server.listen('tcp://0.0.0.0:0'));
     expect(refused.code).toBe('INSECURE_TRANSPORT');
     expect(refused.message).toContain('allowInsecure');

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { NetworkManager, type PassedOver, type TransportFacts } from '../../lib/index.js';
 import { code, failure } from '../support/events.js';
 import { connectTo, echo, envelope, makeManager, valueOf } from '../support/managers.js';
+import { RDMA_ADDRESS } from '../support/transports.js';
 
 const { transports: TRANSPORTS, unavailable: UNAVAILABLE } = ((): {
   transports: readonly TransportFacts[];
@@ -15,6 +16,8 @@ const { transports: TRANSPORTS, unavailable: UNAVAILABLE } = ((): {
   return { transports, unavailable: transports.filter(({ available }) => !available) };
 })();
 const NAMES = TRANSPORTS.map(({ name }) => name);
+/** An address of this host at which every transport that works here can be reached. */
+const HOST = RDMA_ADDRESS ?? '127.0.0.1';
 
 /** Each has a sentence, and the same one as `info` where the transport does not work on this host at all. */
 function checkReasons(passedOver: readonly PassedOver[]): void {
@@ -31,11 +34,11 @@ describe('an address without a scheme', () => {
   // Goal: one port for all transports that work here, each of them told, and every other with its reason.
   test('listens over all that work', async () => {
     const server = makeManager();
-    const { address, addresses, passedOver } = await server.listen('127.0.0.1:0');
+    const { address, addresses, passedOver } = await server.listen(`${HOST}:0`);
     const { port } = new URL(`tcp://${address}`);
-    expect(address).toBe(`127.0.0.1:${port}`);
-    expect(addresses).toContain(`tcp://127.0.0.1:${port}`);
-    for (const each of addresses) expect(each.endsWith(`://127.0.0.1:${port}`)).toBe(true);
+    expect(address).toBe(`${HOST}:${port}`);
+    expect(addresses).toContain(`tcp://${HOST}:${port}`);
+    for (const each of addresses) expect(each.endsWith(`://${HOST}:${port}`)).toBe(true);
     const told = [
       ...addresses.map((each) => each.split(':')[0]),
       ...passedOver.map(({ transport }) => transport),
@@ -48,7 +51,7 @@ describe('an address without a scheme', () => {
   test('connects over the best', async () => {
     const server = makeManager();
     const client = makeManager();
-    const { address, addresses } = await server.listen('127.0.0.1:0');
+    const { address, addresses } = await server.listen(`${HOST}:0`);
     const [outgoing, incoming] = await connectTo(server, client, address);
     const { transport, passedOver, failedOver } = outgoing.facts;
     expect(addresses).toContain(`${transport}://${address}`);
@@ -68,7 +71,7 @@ describe('an address without a scheme', () => {
   test('stops listening over all of them', async () => {
     const server = makeManager();
     const client = makeManager();
-    const first = await server.listen('127.0.0.1:0');
+    const first = await server.listen(`${HOST}:0`);
     first.close();
     for (const each of first.addresses)
       expect(await code(client.connect(each)), each).toBe('CONNECTION_REFUSED');
@@ -100,7 +103,7 @@ describe('the option transports', () => {
   // Goal: what it leaves out is not used, not even by name.
   test('denies', async () => {
     const server = makeManager({ transports: ['tcp'] });
-    const { address, addresses, passedOver } = await server.listen('127.0.0.1:0');
+    const { address, addresses, passedOver } = await server.listen(`${HOST}:0`);
     expect([addresses, passedOver]).toEqual([[`tcp://${address}`], []]);
     const [outgoing] = await connectTo(server, makeManager({ transports: ['tcp'] }), address);
     expect(outgoing.facts).toMatchObject({ transport: 'tcp', passedOver: [] });
@@ -114,7 +117,7 @@ describe('the option transports', () => {
   // Goal: it also orders; a transport behind the one that works is not tried and needs no excuse.
   test('orders, for a manager and for one connection', async () => {
     const server = makeManager();
-    const { address } = await server.listen('127.0.0.1:0');
+    const { address } = await server.listen(`${HOST}:0`);
     const others = NAMES.filter((name) => name !== 'tcp');
     const tcpFirst = makeManager({ transports: ['tcp', ...others] });
     const [ordered] = await connectTo(server, tcpFirst, address);

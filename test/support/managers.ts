@@ -33,9 +33,11 @@ class InsecureManager extends NetworkManager {
   }
 }
 
-/** A manager that ends with the test. */
-export function makeManager(options: NetworkManagerOptions = {}): NetworkManager {
-  const manager = RDMA_ADDRESS === undefined ? new NetworkManager(options) : new InsecureManager(options);
+const Manager = RDMA_ADDRESS === undefined ? NetworkManager : InsecureManager;
+
+/** A manager that ends with the test; of a class of its own where the test is about plaintext. */
+export function makeManager(options: NetworkManagerOptions = {}, Class = Manager): NetworkManager {
+  const manager = new Class(options);
   tracked.add(manager);
   return manager;
 }

@@ -1,15 +1,15 @@
-// Ends by itself: everything that was opened is closed, and nothing may keep the process alive. Argument: how to end,
-// { end: 'close' | 'destroy' | 'dispose' | 'nothing' }, `nothing` having opened no listener and no connection.
+// Ends by itself: everything that was opened is closed, and nothing may keep the process alive. Argument: where to listen and how
+// to end, { at, end: 'close' | 'destroy' | 'dispose' | 'nothing' }, `nothing` having opened no listener and no connection.
 import { connect, element, Envelope, listen, NetworkManager } from '../../../lib/index.js';
 
-const { end } = JSON.parse(process.argv[2] ?? '{}') as { end: string };
+const { at, end } = JSON.parse(process.argv[2] ?? '{}') as { at: string; end: string };
 
 if (end === 'nothing') {
   const idle = new NetworkManager();
   idle.allocate(1000);
 } else {
-  const server = await listen('tcp://127.0.0.1:0');
-  const connection = await connect(server.address);
+  const server = await listen(at, { allowInsecure: true });
+  const connection = await connect(server.address, { allowInsecure: true });
   const buffer = connection.manager.allocate(100_000);
   await connection.send(Envelope.of({ action: 'urn:x', body: element('', 'A') }), { buffers: [buffer] });
   const { value: message } = await server.messages[Symbol.asyncIterator]().next();

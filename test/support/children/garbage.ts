@@ -1,4 +1,5 @@
-// Heavy garbage collection while buffers, messages and transfers come and go; run with --expose-gc. Tells { leaks },
+// Heavy garbage collection while buffers, messages and transfers come and go; run with --expose-gc. Argument: { at },
+// where to listen. Tells { leaks },
 // { wrong: transfers with a wrong byte }, { external: external bytes after each round }.
 import { connect, element, Envelope, listen } from '../../../lib/index.js';
 
@@ -7,8 +8,9 @@ const BYTES = 200_000;
 
 declare const gc: () => void;
 
-const server = await listen('tcp://127.0.0.1:0');
-const connection = await connect(server.address);
+const { at } = JSON.parse(process.argv[2] ?? '{}') as { at: string };
+const server = await listen(at, { allowInsecure: true });
+const connection = await connect(server.address, { allowInsecure: true });
 let leaks = 0;
 let wrong = 0;
 const external: number[] = [];

@@ -1,11 +1,13 @@
-// A worker that moves bytes between two managers of its own for as long as it lives, and says when they move.
-import { parentPort } from 'node:worker_threads';
+// A worker that moves bytes between two managers of its own for as long as it lives, and says when they
+// move. Data: { at }, where to listen.
+import { parentPort, workerData } from 'node:worker_threads';
 import { connect, listen } from '../../../lib/index.js';
 
 const BYTES = 64 << 20;
 
-const server = await listen('tcp://127.0.0.1:0');
-const connection = await connect(server.address);
+const { at } = workerData as { at: string };
+const server = await listen(at, { allowInsecure: true });
+const connection = await connect(server.address, { allowInsecure: true });
 const source = server.allocate(BYTES);
 const target = connection.manager.allocate(BYTES);
 const exposure = server.expose(source, { access: 'read', uses: Infinity, audience: { bearer: true } });

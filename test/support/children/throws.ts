@@ -1,4 +1,4 @@
-// A listener of the user's throws, on every connection and every drain. Tells { result: { thrown, received } }: how many uncaught
+// A listener of the user's throws, on every connection and every drain. Argument: { at }, where to listen. Tells { result: { thrown, received } }: how many uncaught
 // exceptions there were, and the messages that arrived although they came in the same batches.
 import { connect, element, Envelope, listen } from '../../../lib/index.js';
 
@@ -7,11 +7,12 @@ const MESSAGES = 50;
 let thrown = 0;
 process.on('uncaughtException', () => thrown++);
 
-const server = await listen('tcp://127.0.0.1:0', { windowMessages: 4 });
+const { at } = JSON.parse(process.argv[2] ?? '{}') as { at: string };
+const server = await listen(at, { allowInsecure: true, windowMessages: 4 });
 server.on('connection', () => {
   throw new Error('a mistake of the user');
 });
-const connections = await Promise.all([1, 2, 3].map(() => connect(server.address)));
+const connections = await Promise.all([1, 2, 3].map(() => connect(server.address, { allowInsecure: true })));
 for (const connection of connections) {
   connection.on('close', () => {
     throw new Error('another');
