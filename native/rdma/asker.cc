@@ -215,8 +215,12 @@ void Asker::Complete(Operation& operation, Status status, uint64_t value) {
   if (!operation.asked) std::erase(unasked_, &operation);
   if (operation.in_ready) std::erase(ready_, &operation);
   by_id_.erase(operation.id);
-  // Letting go of memory may run callbacks of those whose it is.
-  const auto self = operations_.extract(operation.number);
+  gone_.push_back(std::move(operations_.extract(operation.number).mapped()));
+}
+
+std::vector<Completion> Asker::TakeEnded() {
+  const auto gone = std::exchange(gone_, {});
+  return std::exchange(ended_, {});
 }
 
 void Asker::End(const Status& why) {

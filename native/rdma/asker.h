@@ -66,7 +66,8 @@ class Asker {
   void End(const Status& why);
 
   size_t outstanding() const { return operations_.size(); }
-  std::vector<Completion> TakeEnded() { return std::exchange(ended_, {}); }
+  // Lets go of their memory, which may run callbacks.
+  std::vector<Completion> TakeEnded();
 
  private:
   struct Span {
@@ -163,6 +164,7 @@ class Asker {
   std::deque<Operation*> ready_;  // have something to post, in turn
   std::deque<Part> parts_;        // under way, in the order posted
   std::vector<Completion> ended_;
+  std::vector<std::unique_ptr<Operation>> gone_;  // of those that ended
   std::vector<std::unique_ptr<Kept>> kept_;
   uint64_t kept_uses_ = 0;
 };

@@ -26,6 +26,10 @@ Status Lost(const ibv_wc& completion) {
   }
 }
 
+Status QueueFailed(const char* call) {
+  return Status::Error(Code::kConnectionLost, call, "the completion queue failed");
+}
+
 }  // namespace
 
 Connection::Connection(Reactor& reactor) : reactor_(reactor) {}
@@ -121,9 +125,9 @@ void Connection::ForgetRegion(const Region& region) {
   if (works_) works_->registrations.Forget(region);
 }
 
-void Connection::OnTagEnded(uint32_t index) {
+void Connection::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
   if (closed() || !works_ || !works_->owner) return;
-  works_->owner->OnTagEnded(index);
+  works_->owner->OnTagEnded(index, over);
   Wake();
 }
 
@@ -149,8 +153,7 @@ Status Connection::PollQueue() {
       if (works.fetched_count <= 0) {
         const bool failed = works.fetched_count < 0;
         works.fetched_count = 0;
-        return failed ? Status::Error(Code::kConnectionLost, "ibv_poll_cq", "the completion queue failed")
-                      : Status();
+        return failed ? QueueFailed("ibv_poll_cq") : Status();
       }
     }
     reactor_.progressed = true;
@@ -240,12 +243,16 @@ bool Connection::Arm() {
       works.owner->has_work()) {
     return false;
   }
-  if (reactor_.library.verbs.req_notify_cq(works.queue->get(), 0) != 0) return false;
+  if (reactor_.library.verbs.req_notify_cq(works.queue->get(), 0) != 0) {
+    Break(QueueFailed("ibv_req_notify_cq"));
+    return false;
+  }
   // What came before the queue was armed wakes nobody.
+  const int fetched = reactor_.library.verbs.poll_cq(works.queue->get(), kBatch, works.fetched.data());
   works.fetched_at = 0;
-  works.fetched_count =
-      std::max(0, reactor_.library.verbs.poll_cq(works.queue->get(), kBatch, works.fetched.data()));
-  return works.fetched_count == 0;
+  works.fetched_count = std::max(0, fetched);
+  if (fetched < 0) Break(QueueFailed("ibv_poll_cq"));
+  return fetched == 0;
 }
 
 void Connection::Wake() {
@@ -290,11 +297,13 @@ void Connection::TearDown() {
       for (Completion& completion : works->asker->TakeEnded()) untold_.push_back(std::move(completion));
     }
   }
-  if (!id_) return;
-  id_->set_owner(nullptr);
-  // Without a connection this fails, which does not matter.
-  (void)reactor_.library.verbs.disconnect(id_->get());
-  reactor_.parting.push_back({std::move(id_), NowNs() + kGoodbyeTimeoutNs});
+  device_.reset();
+  std::unique_ptr<ConnectionId> id = std::move(id_);
+  if (!id) return;
+  id->set_owner(nullptr);
+  // Without a connection this fails: then nobody answers, and the id can go.
+  if (reactor_.library.verbs.disconnect(id->get()) != 0) return;
+  reactor_.parting.push_back({std::move(id), NowNs() + kGoodbyeTimeoutNs});
 }
 
 void Connection::Abandon() {
@@ -307,7 +316,6 @@ void Connection::Orphan() {
   TearDown();
   handle_ = nullptr;
   state_ = State::kEnded;
-  device_.reset();
   untold_.clear();
 }
 

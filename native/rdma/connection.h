@@ -80,7 +80,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
   void OnDeviceError();
   // For whoever has memory to take back.
   void ForgetRegion(const Region& region);
-  void OnTagEnded(uint32_t index);
+  void OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over);
 
   // For Poll.
   void Work();
@@ -110,6 +110,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
   void OnFailed(const ConnectionEvent& event);
   Status MakeWorks();
   Status ConnectQueuePair();
+  Status Answer();
   Status FindPath();
   Status Begin();
 

@@ -81,25 +81,31 @@ Result<std::shared_ptr<Connection>> Connection::Accept(Reactor& reactor, std::un
   connection->deadline_ = reactor.now + kConnectTimeoutNs;
   Status status = connection->MakeWorks();
   if (status.ok()) status = connection->ConnectQueuePair();
-  if (!status.ok()) return status;
-  const Path& path = connection->works_->path;
-  uint8_t greeting[kGreetingBytes];
-  EncodeGreeting(Code::kOk, greeting);
-  rdma_conn_param parameters{};
-  parameters.private_data = greeting;
-  parameters.private_data_len = sizeof(greeting);
-  parameters.responder_resources = path.receive.max_dest_rd_atomic;
-  parameters.initiator_depth = path.send.max_rd_atomic;
-  parameters.rnr_retry_count = kReceiverRetries;
-  parameters.qp_num = connection->works_->control->number();
-  if (reactor.library.verbs.accept(connection->id_->get(), &parameters) != 0)
-    return Status::Errno("rdma_accept", errno, "the connection could not be accepted");
+  if (status.ok()) status = connection->Answer();
+  if (!status.ok()) {
+    Door::Refuse(*connection->id_, status.code());
+    return status;
+  }
   connection->door_ = std::move(door);
   connection->open_count_ = connection->door_.lock()->open_count();
   ++*connection->open_count_;
   connection->MakeRestless();
   reactor.connections.emplace(connection.get(), connection);
   return connection;
+}
+
+Status Connection::Answer() {
+  uint8_t greeting[kGreetingBytes];
+  EncodeGreeting(Code::kOk, greeting);
+  rdma_conn_param parameters{};
+  parameters.private_data = greeting;
+  parameters.private_data_len = sizeof(greeting);
+  parameters.responder_resources = works_->path.receive.max_dest_rd_atomic;
+  parameters.initiator_depth = works_->path.send.max_rd_atomic;
+  parameters.rnr_retry_count = kReceiverRetries;
+  parameters.qp_num = works_->control->number();
+  if (reactor_.library.verbs.accept(id_->get(), &parameters) == 0) return {};
+  return Status::Errno("rdma_accept", errno, "the connection could not be accepted");
 }
 
 void Connection::OnEvent(const ConnectionEvent& event) {
@@ -128,6 +134,7 @@ void Connection::OnEvent(const ConnectionEvent& event) {
       return Break(std::move(status));
     }
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
+      Device::Leave(reactor_, id_->get()->verbs);
       return OnDeviceError();
     default:
       return OnFailed(event);
@@ -183,7 +190,8 @@ void Connection::OnFailed(const ConnectionEvent& event) {
       if (event.status == kRejectedByPeer) {
         why = DecodeGreeting({event.greeting.data(), event.greeting_bytes});
       }
-      if (why.ok()) {
+      // Nobody's words: of a listener that went, or of one that is not ours.
+      if (why.ok() || why.code() == Code::kProtocolViolation) {
         why = Status::Error(
             Code::kConnectionRefused, "connect",
             event.status == kRejectedNobodyListens

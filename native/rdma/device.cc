@@ -39,6 +39,10 @@ Result<std::shared_ptr<Device>> Device::For(Reactor& reactor, const rdma_cm_id& 
   return reactor.devices.back();
 }
 
+void Device::Leave(Reactor& reactor, const ibv_context* seen) {
+  std::erase_if(reactor.devices, [seen](const auto& device) { return device->seen_ == seen; });
+}
+
 Device::Device(Reactor& reactor, ibv_context* seen, std::shared_ptr<Context> context,
                std::shared_ptr<CompletionChannel> channel, const ibv_device_attr& attributes)
     : reactor_(reactor), seen_(seen), context_(std::move(context)), channel_(std::move(channel)) {
@@ -101,7 +105,7 @@ void Device::DrainEvents() {
         for (auto& [connection, owned] : reactor_.connections) {
           if (connection->device() == this) connection->OnDeviceError();
         }
-        break;
+        return Leave(reactor_, seen_);
       default:
         break;  // ports that come and go show as connections that do
     }

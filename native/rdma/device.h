@@ -19,6 +19,9 @@ class Device {
  public:
   // The device behind an id of the connection manager, opened when first asked for.
   static Result<std::shared_ptr<Device>> For(Reactor& reactor, const rdma_cm_id& id);
+  // It was unplugged. Its descriptors would be readable for ever, and as long as it is open it cannot go:
+  // what is left is held by connections, which end too. It may come back as another.
+  static void Leave(Reactor& reactor, const ibv_context* seen);
   Device(Reactor& reactor, ibv_context* seen, std::shared_ptr<Context> context,
          std::shared_ptr<CompletionChannel> channel, const ibv_device_attr& attributes);
   Device(const Device&) = delete;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "native/rdma/connection.h"
+#include "native/rdma/device.h"
 
 namespace splitplane::rdma {
 namespace {
@@ -52,12 +53,18 @@ Result<std::shared_ptr<Door>> Door::Open(Reactor& reactor, const std::string& te
 
 void Door::Close() {
   handle_ = nullptr;
+  // The transport may be gone by now.
+  if (!id_) return;
   id_.reset();
   std::erase_if(reactor_.doors, [this](const auto& door) { return door.get() == this; });
 }
 
 void Door::OnEvent(const ConnectionEvent& event) {
   reactor_.progressed = true;
+  if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+    Device::Leave(reactor_, id_->get()->verbs);
+    return Close();
+  }
   if (event.type != RDMA_CM_EVENT_CONNECT_REQUEST) return;
   std::unique_ptr<ConnectionId> id = ConnectionId::Adopt(reactor_.channel, event.id);
   id->set_owner(nullptr);
@@ -66,7 +73,7 @@ void Door::OnEvent(const ConnectionEvent& event) {
     judged = Status::Error(Code::kLimitExceeded, "accept", "as many connections as allowed are open");
   }
   if (!judged.ok()) return Refuse(*id, judged.code());
-  // Out of queue pairs or memory: the id goes, and the peer is told so.
+  // If that fails, the peer knows why.
   (void)Connection::Accept(reactor_, std::move(id), weak_from_this());
 }
 
@@ -74,7 +81,7 @@ void Door::Refuse(const ConnectionId& id, Code why) {
   uint8_t greeting[kGreetingBytes];
   EncodeGreeting(why, greeting);
   // The id goes either way, which refuses too, though without a reason.
-  (void)reactor_.library.verbs.reject(id.get(), greeting, sizeof(greeting));
+  (void)id.library().verbs.reject(id.get(), greeting, sizeof(greeting));
 }
 
 void Door::HandOver(std::unique_ptr<Endpoint> endpoint) {

@@ -34,10 +34,10 @@ class Door final : public ConnectionTarget, public std::enable_shared_from_this<
 
   void OnEvent(const ConnectionEvent& event) override;
   void HandOver(std::unique_ptr<Endpoint> endpoint);
+  // Answers a request that is not accepted.
+  static void Refuse(const ConnectionId& id, Code why);
 
  private:
-  void Refuse(const ConnectionId& id, Code why);
-
   Reactor& reactor_;
   const ListenOptions options_;
   std::string address_;

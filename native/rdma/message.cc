@@ -138,10 +138,17 @@ Status DecodeGreeting(ConstBytes bytes) {
   }
   const Code status = CodeFromWire(LoadLittle<uint16_t>(bytes.data() + kGreetingStatusAt));
   if (status == Code::kOk) return {};
-  const char* sentence = status == Code::kLimitExceeded
-                             ? "the peer has as many connections as it accepts: try again later"
-                             : "the peer refused the connection";
-  return Status::Error(status, "connect", sentence);
+  switch (status) {
+    case Code::kLimitExceeded:
+      return Status::Error(status, "connect",
+                           "the peer has as many connections as it accepts: try again later");
+    case Code::kOutOfMemory:
+      return Status::Error(status, "connect",
+                           "the peer has no memory for another connection, or its limit of locked memory "
+                           "(RLIMIT_MEMLOCK, ulimit -l) is too low");
+    default:
+      return Status::Error(status, "connect", "the peer refused the connection");
+  }
 }
 
 size_t EncodeHead(Kind kind, uint8_t flags, Code status, uint32_t number, uint8_t* out) {

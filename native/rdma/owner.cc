@@ -179,17 +179,21 @@ void Owner::Erase(Served& served) {
   const auto self = served_.extract(served.number);
 }
 
-void Owner::OnTagEnded(uint32_t index) {
-  std::vector<Served*> over;
+void Owner::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
+  std::vector<Served*> hit;
   for (const auto& [number, served] : served_) {
     // Zero is before every expiry: what is asked is whether the tag is still the one that it was.
-    if (served->use.index() == index && served->use.revoked(0)) over.push_back(served.get());
+    if (served->use.index() == index && served->use.revoked(0)) hit.push_back(served.get());
   }
-  for (Served* served : over) Fail(*served, Code::kTagRevoked);
+  for (Served* served : hit) {
+    over.push_back(std::move(served->use));
+    Fail(*served, Code::kTagRevoked);
+  }
   for (size_t i = kept_.size(); i-- > 0;) {
-    const TagTable::Use& use = kept_[i]->use;
+    TagTable::Use& use = kept_[i]->use;
     if (use.index() != index || !use.revoked(0)) continue;
     EncodeHead(Kind::kWithdraw, 0, Code::kOk, kept_[i]->number, wiring_.messenger.Add(kRecordHeadBytes));
+    over.push_back(std::move(use));
     Withdraw(kept_.begin() + ptrdiff_t(i));
   }
 }

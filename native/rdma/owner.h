@@ -53,8 +53,9 @@ class Owner {
   // Grants, and computes checksums, as far as the budget goes.
   Status Work();
   bool has_work() const { return (!wanting_.empty() && has_room()) || !summing_.empty(); }
-  // A tag ended: takes back what was exposed for it, at once.
-  void OnTagEnded(uint32_t index);
+  // A tag ended: takes back what was exposed for it, at once. The uses of it that are over go to the caller:
+  // letting go of their memory may run callbacks that end other tags, or this.
+  void OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over);
 
  private:
   struct Exposure {

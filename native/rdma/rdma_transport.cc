@@ -166,7 +166,9 @@ void RdmaTransport::RemoveRegion(Region& region) {
 }
 
 void RdmaTransport::OnTagEnded(uint32_t index) {
-  for (auto& [key, connection] : reactor_.connections) connection->OnTagEnded(index);
+  // They go last, when nobody up the stack is at work.
+  std::vector<TagTable::Use> over;
+  for (auto& [key, connection] : reactor_.connections) connection->OnTagEnded(index, over);
 }
 
 bool RdmaTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes_budget) {
@@ -213,7 +215,8 @@ void RdmaTransport::DrainConnectionEvents() {
     verbs.ack_cm_event(said);
     if (target) {
       target->OnEvent(event);
-    } else if (event.type == RDMA_CM_EVENT_DISCONNECTED || event.type == RDMA_CM_EVENT_TIMEWAIT_EXIT) {
+    } else if (event.type == RDMA_CM_EVENT_DISCONNECTED || event.type == RDMA_CM_EVENT_TIMEWAIT_EXIT ||
+               event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
       std::erase_if(reactor_.parting, [&](const auto& parting) { return parting.id->get() == event.id; });
     }
   }

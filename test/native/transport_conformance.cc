@@ -9,7 +9,9 @@
 #include <cstring>
 
 #include "native/rdma/rdma_transport.h"
+#include "native/rdma/table_transport.h"
 #include "native/tcp/tcp_transport.h"
+#include "test/native/rdma_fake_verbs.h"
 
 namespace splitplane::conformance {
 namespace {
@@ -38,6 +40,35 @@ void AddRdma(std::vector<Kind>& kinds) {
   kinds.push_back({"rdma", MakeRdmaTransport, [address] { return *address; }});
 }
 
+#if SPLITPLANE_HAS_VERBS
+
+// After every test, when its fixture is gone: nothing of the fake device is left, and everything was used by
+// the rules.
+class FakeDeviceAudit final : public testing::EmptyTestEventListener {
+  void OnTestEnd(const testing::TestInfo& test) override {
+    // A device keeps the pages that a user takes away from under it; nobody sees what it does there.
+    const bool takes_memory_away = std::strstr(test.name(), "DetachedMemory") != nullptr;
+    const std::string wrong = rdma::fake::Fabric::Renew(takes_memory_away);
+    EXPECT_TRUE(wrong.empty()) << wrong;
+  }
+};
+
+void AddFakeRdma(std::vector<Kind>& kinds) {
+  testing::UnitTest::GetInstance()->listeners().Append(new FakeDeviceAudit);
+  kinds.push_back(
+      {kFakeDevice,
+       [](TransportContext context) { return rdma::MakeTransport(rdma::fake::Fabric::Table(), context); },
+       [] { return std::string(rdma::fake::kAddress) + ":0"; }});
+}
+
+#else
+
+void AddFakeRdma(std::vector<Kind>&) {
+  std::fprintf(stderr, "transport conformance: RDMA is skipped, the headers of verbs are not here\n");
+}
+
+#endif
+
 std::vector<Kind> MakeKinds() {
   // What Node.js does for its process.
   signal(SIGPIPE, SIG_IGN);
@@ -50,6 +81,7 @@ std::vector<Kind> MakeKinds() {
     std::fprintf(stderr, "transport conformance: IPv6 is skipped, this host has none\n");
   }
   kinds.push_back({"tcp_unix", MakeTcpTransport, NextSocketPath});
+  AddFakeRdma(kinds);
   AddRdma(kinds);
   return kinds;
 }

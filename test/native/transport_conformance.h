@@ -28,6 +28,8 @@ struct Kind {
   uint32_t data_channels = 1;
 };
 const std::vector<Kind>& Kinds();
+// The name of the one over verbs without a device (rdma_fake_verbs.h).
+inline constexpr char kFakeDevice[] = "fake_verbs";
 
 // Where to listen on an RDMA device of this host (SPLITPLANE_RDMA_ADDRESS, an IP address). Nobody says: there
 // is none, or it is not to be used.
