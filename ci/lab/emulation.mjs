@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 // one Linux switches protection keys on all the same, and a process that has had a signal does not get its own back: it may not
 // read memory behind a key any more. V8 keeps WebAssembly's code and the tables in it there, so node would crash at some time
 // after a signal, the end of a child for instance. Hence no protection keys either.
-export const processor = 'max,-la57,-smap,-smep,-erms,-xsave,-avx,-avx2,-pku';
+export const processor = 'max,-sse4.2,-la57,-smap,-smep,-erms,-xsave,-avx,-avx2,-pku';
 
 /**
  * The guests' time-stamp counters run as the host's does. The kernel would measure how fast that is, and once in some
