@@ -109,7 +109,7 @@ Status Owner::ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposur
   }
   const int access = reading ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_LOCAL_WRITE;
   Result<std::unique_ptr<Registration>> registration =
-      Registration::Make(wiring_.domain, data, piece.length, access);
+      wiring_.registrations.Register(data, piece.length, access);
   if (!registration.ok()) return registration.status();
   out.registration = std::move(*registration);
   out.data = data;

@@ -24,8 +24,7 @@ Result<Registrations::Lease> Registrations::Reach(const Region& region, uint64_t
   }
   const uint64_t begin = index * kChunkBytes;
   const uint64_t length = std::min(kChunkBytes, region.length() - begin);
-  Result<std::unique_ptr<Registration>> made =
-      Registration::Make(domain_, region.data() + begin, length, access_);
+  Result<std::unique_ptr<Registration>> made = Register(region.data() + begin, length, access_);
   if (!made.ok()) return made.status();
   Chunk& chunk = chunks_[key];
   chunk.key = key;
@@ -34,12 +33,21 @@ Result<Registrations::Lease> Registrations::Reach(const Region& region, uint64_t
   chunk.place = used_.insert(used_.end(), &chunk);
   bytes_ += length;
   Lease lease(&chunk);
-  Trim();
+  Trim(kKeptBytesMax);
   return lease;
 }
 
-void Registrations::Trim() {
-  for (auto at = used_.begin(); bytes_ > kKeptBytesMax && at != used_.end();) {
+Result<std::unique_ptr<Registration>> Registrations::Register(void* data, uint64_t length, int access) {
+  Result<std::unique_ptr<Registration>> made = Registration::Make(domain_, data, length, access);
+  if (made.status().code() == Code::kOutOfMemory && Trim(0)) {
+    made = Registration::Make(domain_, data, length, access);
+  }
+  return made;
+}
+
+bool Registrations::Trim(uint64_t bytes_max) {
+  const uint64_t before = bytes_;
+  for (auto at = used_.begin(); bytes_ > bytes_max && at != used_.end();) {
     Chunk& chunk = **at;
     if (chunk.users > 0) {
       ++at;
@@ -49,6 +57,7 @@ void Registrations::Trim() {
     bytes_ -= chunk.registration->get()->length;
     chunks_.erase(chunk.key);
   }
+  return bytes_ < before;
 }
 
 void Registrations::Forget(const Region& region) {

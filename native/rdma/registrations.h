@@ -62,11 +62,15 @@ class Registrations {
 
   // The chunk with the byte at `offset` of a region in memory.
   Result<Lease> Reach(const Region& region, uint64_t offset);
+  // Beside the chunks, exactly these bytes: for who asks to be lent memory. Chunks that nobody uses give way
+  // where the limit of locked memory does not hold both.
+  Result<std::unique_ptr<Registration>> Register(void* data, uint64_t length, int access);
   // The region goes, or gets other pages. Nobody has a lease on it.
   void Forget(const Region& region);
 
  private:
-  void Trim();
+  // Lets unused chunks go until no more than this is kept; whether any went.
+  bool Trim(uint64_t bytes_max);
 
   const std::shared_ptr<ProtectionDomain> domain_;
   const int access_;

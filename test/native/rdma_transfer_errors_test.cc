@@ -84,6 +84,37 @@ TEST_P(RdmaTransferErrorsTest, RegistrationFails) {
   EXPECT_TRUE(client.closed.empty() && server.closed.empty());
 }
 
+// Goal: what was registered for speed alone gives way to what is needed. Method: registrations that nobody
+// uses are there on either side when the limit is met once.
+TEST_P(RdmaTransferErrorsTest, UnusedRegistrationsGiveWay) {
+  Connect();
+  const auto regions = [](const Side& side) {
+    for (const TransportGauge& gauge : side.transport->gauges()) {
+      if (std::string_view(gauge.name) == "memoryRegions") return gauge.value;
+    }
+    return uint64_t(0);
+  };
+  const uint64_t client_regions = regions(client), server_regions = regions(server);
+  ExpectMoved(PostTransfers(1));
+  EXPECT_GT(regions(client), client_regions);
+  faults().FailCall("reg_mr", 1, ENOMEM);
+  const BufferRef elsewhere = client.Buffer(9 << 20);
+  const Tag tag = server.Export(Access::kRead, {Whole(server.Filled(1000, 1))});
+  EXPECT_TRUE(End(Read(tag, 0, {{elsewhere, 0, 1000}})).status.ok());
+  EXPECT_TRUE(faults().call_failed());
+  EXPECT_EQ(regions(client), client_regions + 1);
+
+  const Tag ours = client.Export(Access::kRead, {Whole(client.Filled(1000, 2))});
+  const BufferRef theirs = server.Buffer(1000);
+  ASSERT_TRUE(remote->PostRead(1, {ours.span(), 0, 1000}, {Whole(theirs)}, {}).ok());
+  ASSERT_TRUE(Run([&] { return server.completions.contains(1); }));
+  EXPECT_GT(regions(server), server_regions);
+  faults().FailCall("reg_mr", 0, ENOMEM);
+  EXPECT_TRUE(End(Read(tag, 0, {{elsewhere, 0, 1000}})).status.ok());
+  EXPECT_TRUE(faults().call_failed());
+  EXPECT_TRUE(Run([&] { return regions(server) == server_regions; }));
+}
+
 // Goal: an error in the middle of a batch costs time and nothing else: each part moves in the end, and each
 // operation ends once. Method: every place in the batch, errors of both ends.
 TEST_P(RdmaTransferErrorsTest, PartsFailInTheMiddle) {
