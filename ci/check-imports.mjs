@@ -45,9 +45,9 @@ const typescriptLayers = {
   'lib/runtime': below('network', 'serializer', 'soap', 'errors'),
   'lib/index': below('runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
   'lib/cli': below('index', 'runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
-  // An example is what a user would write: it sees the package's entry and nothing behind it.
-  examples: below('index'),
-  // The laboratory is what tests and the benchmark of RDMA have to run on.
+  // The laboratory is what tests, the benchmark and the demo of RDMA have to run on.
+  // An example is what a user would write: of the package it sees the entry and nothing behind it.
+  examples: [...below('index'), 'ci'],
   bench: [...lib, 'ci'],
   test: [...lib, 'bench', 'examples', 'ci'],
 };

@@ -1,123 +1,23 @@
 // `npm run demo`: two hosts; one serves a directory, the other gets what is in it and puts it back. Shows one message with its two
-// planes, then what moved, how fast, and whether every byte is right. Exits with 1 if one is not.
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { cpSync, createReadStream, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+// planes, then what moved, how fast, and whether every byte is right. This is its command line and what people see of it;
+// demonstration.ts is what happens. Exits with 1 if a digest differs.
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
-import { connect, element, Envelope, XmlSerializer } from '../lib/index.js';
-import { makeHosts, start, type Host, type Hosts } from './hosts.js';
+import { parseArgs } from 'node:util';
+import { demonstrate, type DemoEvent, type Transfer } from './demonstration.js';
+import { makeHosts, type Hosts } from './hosts.js';
+import { openLaboratory } from './laboratory.js';
 
-const CLI = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-/** The project's own tree: what can be made again is left out. */
-const NOT_OURS = /^(node_modules|build.*|dist|prebuilds|coverage|\.git)$/;
-/** What `splitplane serve` speaks; docs/CLI.md has the words. */
-const SERVICE = 'urn:splitplane:serve:1';
+const USAGE = `usage: npm run demo -- [--rdma] [--json]
+Moves real files between two hosts and back, and compares every byte.
+  --rdma   over RDMA, between the two virtual hosts of the laboratory, or between those that
+           SPLITPLANE_RDMA names (docs/RDMA.md), instead of over TCP between two network namespaces
+  --json   one JSON object per line: hosts, message, transfer (several), result
+  --help   this`;
 
-interface Summary {
-  readonly files: number;
-  readonly failed: number;
-  readonly bytes: number;
-  readonly seconds: number;
-  readonly copiesPerByte: number;
-  readonly eventLoopDelayP99Ms: number;
-}
-
-/** Runs on the near host: asks for a file by hand, through the public API, and shows the message that answers. */
-async function showMessage(address: string, path: string): Promise<void> {
-  const connection = await connect(address, { allowInsecure: true });
-  const body = element(SERVICE, 'Get', [], { attributes: { path } });
-  const answer = await connection.request(Envelope.of({ action: `${SERVICE}/Get`, to: SERVICE, body }));
-  const [file] = answer.buffers;
-  if (file === undefined) throw new Error('the answer refers to no file');
-  console.log('\nThe control plane: the answer to "Get", as it came over the wire.\n');
-  console.log(indented(new XmlSerializer().pretty(answer.envelope)));
-  const begin = performance.now();
-  const bytes = await file.resolve();
-  const ms = performance.now() - begin;
-  const sha256 = createHash('sha256').update(bytes.bytes).digest('hex');
-  console.log(
-    `\nThe data plane: its tag resolved, and ${bytes.length} bytes moved beside that message in ${ms.toFixed(2)} ms,\n` +
-      `straight from the file into registered memory here. SHA-256 ${sha256.slice(0, 16)}...`,
-  );
-  bytes.release();
-  answer.release();
-  await connection.close();
-}
+const OPTIONS = { rdma: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean' } } as const;
 
 function indented(text: string): string {
   return text.trim().replace(/^/gm, '    ');
-}
-
-/** What a program wrote, when it has ended well. */
-async function outputOf(host: Host, args: readonly string[]): Promise<string> {
-  const child = start(host, args);
-  let text = '';
-  child.stdout?.setEncoding('utf8').on('data', (part: string) => (text += part));
-  const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}`);
-  return text;
-}
-
-/** The first line of a server: where it listens. */
-async function serve(hosts: Hosts, root: string, flags: readonly string[]): Promise<string> {
-  const listen = `${hosts.far.address}:0`;
-  const server = start(hosts.far, [
-    CLI,
-    'serve',
-    '--json',
-    '--quiet',
-    '--listen',
-    listen,
-    '--root',
-    root,
-    ...flags,
-  ]);
-  let text = '';
-  server.stdout?.setEncoding('utf8').on('data', (part: string) => (text += part));
-  while (!text.includes('\n')) {
-    const ended = once(server, 'close').then(() => {
-      throw new Error('the server ended before it listened');
-    });
-    await Promise.race([once(server.stdout as NodeJS.EventEmitter, 'data'), ended]);
-  }
-  const { listening } = JSON.parse(text.slice(0, text.indexOf('\n'))) as { listening: string };
-  return listening.replace('tcp://', '');
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const part of createReadStream(path)) hash.update(part as Buffer);
-  return hash.digest('hex');
-}
-
-/** Every file below a directory, or the file itself, by path, with its digest. */
-async function digests(place: string): Promise<Map<string, string>> {
-  if (statSync(place).isFile()) return new Map([['', await sha256(place)]]);
-  const found = new Map<string, string>();
-  for (const entry of readdirSync(place, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isFile()) found.set(path.slice(place.length), await sha256(path));
-  }
-  return found;
-}
-
-async function equal(one: string, other: string): Promise<boolean> {
-  const [a, b] = [await digests(one), await digests(other)];
-  return a.size > 0 && a.size === b.size && [...a].every(([path, digest]) => b.get(path) === digest);
-}
-
-/** The running node binary and this project's files, as something to serve. */
-function prepare(root: string): void {
-  mkdirSync(join(root, 'splitplane'), { recursive: true });
-  cpSync(process.execPath, join(root, 'node'));
-  for (const name of readdirSync(PROJECT)) {
-    if (!NOT_OURS.test(name))
-      cpSync(join(PROJECT, name), join(root, 'splitplane', name), { recursive: true });
-  }
 }
 
 function printTable(rows: readonly (readonly string[])[]): void {
@@ -130,83 +30,98 @@ function printTable(rows: readonly (readonly string[])[]): void {
   }
 }
 
-async function main(directory: string): Promise<void> {
-  const [root, here] = [join(directory, 'far'), join(directory, 'near')];
-  prepare(root);
-  mkdirSync(here);
-  const hosts = makeHosts();
-  console.log(`Two hosts: ${hosts.description}.`);
-  if (hosts.separate) {
-    console.log(
-      'Both sides pass --allow-insecure: nothing protects bytes between hosts in this version, and these two',
-    );
-    console.log('addresses are not loopback. The cable between them exists in this kernel only.');
-  }
-  const flags = hosts.separate ? ['--allow-insecure'] : [];
-  const address = await serve(hosts, root, flags);
-  const self = fileURLToPath(import.meta.url);
-  process.stdout.write(await outputOf(hosts.near, [self, 'message', address, 'node']));
-
-  const transfers = [
-    { name: 'get node', args: ['get', `${address}:node`, join(here, 'a')], pair: ['node', 'a/node'] },
-    {
-      name: 'get node --no-checksum',
-      args: ['get', '--no-checksum', `${address}:node`, join(here, 'b')],
-      pair: ['node', 'b/node'],
-    },
-    {
-      name: 'get this project',
-      args: ['get', `${address}:splitplane`, here],
-      pair: ['splitplane', 'splitplane'],
-    },
-    {
-      name: 'put node back',
-      args: ['put', join(here, 'a/node'), `${address}:back/`],
-      pair: ['back/node', 'a/node'],
-    },
-    {
-      name: 'put this project back',
-      args: ['put', join(here, 'splitplane'), `${address}:back/`],
-      pair: ['back/splitplane', 'splitplane'],
-    },
-  ] as const;
-  const rows = [['', 'files', 'bytes', 'seconds', 'GB/s', 'digests', 'copies/byte', 'loop delay p99']];
-  for (const { name, args, pair } of transfers) {
-    const lines = (await outputOf(hosts.near, [CLI, ...args, '--json', ...flags])).trim().split('\n');
-    const { summary } = JSON.parse(lines.at(-1) ?? '') as { summary: Summary };
-    const same = await equal(join(root, pair[0]), join(here, pair[1]));
-    if (!same) process.exitCode = 1;
-    const { files, bytes, seconds, copiesPerByte, eventLoopDelayP99Ms } = summary;
-    rows.push([
-      name,
-      String(files),
-      String(bytes),
-      seconds.toFixed(3),
-      (bytes / seconds / 1e9).toFixed(3),
-      same ? 'equal' : 'DIFFERENT',
-      copiesPerByte.toFixed(2),
-      `${eventLoopDelayP99Ms.toFixed(1)} ms`,
-    ]);
-  }
-  console.log(
-    '\nWhat moved, each file compared with its source byte by byte through SHA-256, and fsynced:\n',
-  );
-  printTable(rows);
-  console.log(
-    '\nThe kernel moves a file to the socket by itself; only files of a few kilobytes travel inside the message, copied.',
-  );
-  console.log(
-    'The time includes SHA-256 at both ends and fsync; the delay contains the 1 ms between two looks.',
-  );
-  if (process.exitCode === 1) console.error('\nA digest differs.');
+function cellsOf(transfer: Transfer): string[] {
+  const { name, files, bytes, seconds, digestsEqual, copiesPerByte, eventLoopDelayP99Ms } = transfer;
+  return [
+    name,
+    String(files),
+    String(bytes),
+    seconds.toFixed(3),
+    (bytes / seconds / 1e9).toFixed(3),
+    digestsEqual ? 'equal' : 'DIFFERENT',
+    copiesPerByte.toFixed(2),
+    `${eventLoopDelayP99Ms.toFixed(1)} ms`,
+  ];
 }
 
-if (process.argv[2] === 'message') {
-  await showMessage(process.argv[3] ?? '', process.argv[4] ?? '');
-} else {
-  const directory = mkdtempSync(join(tmpdir(), 'splitplane-demo-'));
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
-  await main(directory);
-  // The server goes on until it is told to stop.
-  process.exit();
+/** Shows events to people, as they come. */
+function narrator({ separate, emulated }: Hosts['parts']): (event: DemoEvent) => void {
+  const rows = [['', 'files', 'bytes', 'seconds', 'GB/s', 'digests', 'copies/byte', 'loop delay p99']];
+  return ({ hosts, message, transfer, result }) => {
+    if (hosts !== undefined) {
+      console.log(`Two hosts: ${hosts.description}.`);
+      if (separate) {
+        console.log(
+          'Both sides pass --allow-insecure: nothing protects bytes between hosts in this version, and these\n' +
+            'addresses are not loopback.',
+        );
+      }
+    } else if (message !== undefined) {
+      console.log('\nThe control plane: the answer to "Get", as it came over the wire.\n');
+      console.log(indented(message.envelope));
+      console.log(
+        `\nThe data plane: its tag resolved, and ${message.bytes} bytes moved beside that message in ${message.ms.toFixed(2)} ms,\n` +
+          `over ${message.transport}, into registered memory here. SHA-256 ${message.sha256.slice(0, 16)}...`,
+      );
+      for (const carrier of message.carriers) console.log(`Carried by ${carrier}.`);
+      if (emulated)
+        console.log('\nProcessors of the laboratory are emulated: files now move for a minute or so.');
+    } else if (transfer !== undefined) rows.push(cellsOf(transfer));
+    else if (result !== undefined) {
+      console.log(
+        '\nWhat moved, each file compared with its source byte by byte through SHA-256, and fsynced:\n',
+      );
+      printTable(rows);
+      console.log(
+        '\nThe time includes SHA-256 at both ends and fsync; the delay contains the 1 ms between two looks; copies are those\n' +
+          'that the two processes make.',
+      );
+      if (emulated) {
+        console.log('It shows that this works. How fast it is shows only where processors are not emulated.');
+      }
+      if (!result.ok)
+        console.error('\nA digest differs, or a transfer took another way than it should have.');
+    }
+  };
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: OPTIONS });
+  if (values.help === true) {
+    console.log(USAGE);
+    return;
+  }
+  if (values.rdma === true && values.json !== true) console.log('Starting the hosts.');
+  const hosts = values.rdma === true ? await openLaboratory() : makeHosts();
+  let interrupted = false;
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => {
+      interrupted = true;
+      void hosts.close().finally(() => process.exit(code));
+    });
+  }
+  const show =
+    values.json === true
+      ? (event: DemoEvent): void => console.log(JSON.stringify(event))
+      : narrator(hosts.parts);
+  try {
+    const { ok } = await demonstrate(hosts, show);
+    process.exitCode = ok ? 0 : 1;
+  } catch (error) {
+    // What was interrupted ends with errors that nobody made.
+    if (!interrupted) throw error;
+  } finally {
+    await hosts.close();
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  const usage = (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
+  console.error(usage ? `${(error as Error).message}\n${USAGE}` : error);
+  process.exitCode = usage ? 2 : 1;
 }

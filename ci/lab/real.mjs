@@ -13,10 +13,13 @@ const hostNames = ['a', 'b'];
 
 /**
  * A line for a shell that runs `script` in a session of its own, whose number is the first thing it writes to standard error,
- * and ends with the script's exit code, or with what a shell makes of a signal.
+ * and ends with the script's exit code, or with what a shell makes of a signal. The script is told to end when standard input
+ * does, which whoever asked for it holds: it may have been killed, or its connection cut.
  */
 const inSession = (script) =>
-  `setsid /bin/sh -c 'echo $$ >&2; exec /bin/sh -c "$0"' ${quote(script)} & wait $!`;
+  `exec 3<&0; setsid /bin/sh -c 'echo $$ >&2; exec /bin/sh -c "$0"' ${quote(script)} 3<&- & job=$!
+  { read -r _ <&3; kill -s TERM -- "-$job"; } >/dev/null 2>&1 & leash=$!
+  wait "$job"; code=$?; kill "$leash"; exit "$code"`;
 
 /** Starts the shell text `script` on a machine. */
 function launch(machine, script, stdio) {
@@ -67,7 +70,7 @@ export class RealLab {
       LAB_DEVICE: process.env.LAB_DEVICE ?? '',
     };
     const script = commandScript(command, { cwd, env: { ...env, ...lab }, user, memlockBytes });
-    const child = launch(machine, inSession(script), ['ignore', 'pipe', 'pipe']);
+    const child = launch(machine, inSession(script), ['pipe', 'pipe', 'pipe']);
     let head = '';
     let group;
     const job = new Job({

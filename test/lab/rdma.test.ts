@@ -3,6 +3,9 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { HostName, Hosts } from '../../ci/lab/lab.mjs';
 import { laboratory, output, succeeded } from './laboratory.js';
 
+/** A backstop, as all here are. */
+const SUITE_TIMEOUT_MS = 1_200_000;
+
 let lab: Hosts;
 let client: HostName;
 
@@ -11,11 +14,18 @@ beforeAll(async () => {
   client = lab.hosts.at(-1) ?? 'a';
 });
 
-// Its report is counted beside the tests here.
-describe('the suite that every transport passes', () => {
+// Their reports are counted beside the tests here.
+describe('the suites that every transport passes', () => {
   test('the contract, in C++', async () => {
     const filter = "--gtest_filter='*rdma*' --gtest_brief=1 --gtest_output=json:$LAB_RESULTS/contract.json";
     await output('a', `SPLITPLANE_RDMA_ADDRESS=$LAB_SELF build-native/plain/native_test ${filter}`);
+  });
+
+  // What the whole suite takes on emulated processors is what one test takes elsewhere in this folder, many times over.
+  test('the conformance suite, in JavaScript', { timeout: SUITE_TIMEOUT_MS }, async () => {
+    const report = '--reporter=default --reporter=json --outputFile.json=$LAB_RESULTS/conformance.json';
+    const vitest = `node node_modules/vitest/vitest.mjs run test/conformance --testTimeout 600000 ${report}`;
+    await output('a', `SPLITPLANE_RDMA_ADDRESS=$LAB_SELF ${vitest}`);
   });
 });
 

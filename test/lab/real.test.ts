@@ -1,11 +1,14 @@
 // The way to real hosts: commands run here for `localhost` and through ssh otherwise, for which a program stands in that
 // runs them here too. Needs no RDMA device.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Lab, type Hosts } from '../../ci/lab/lab.mjs';
+import { until } from '../support/events.js';
 
 // Called as `ssh -o OPTION MACHINE COMMAND`.
 const SSH = `#!/bin/sh
@@ -27,6 +30,14 @@ afterAll(() => {
   vi.unstubAllEnvs();
   rmSync(folder, { recursive: true });
 });
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 async function named(hosts: string): Promise<Hosts> {
   const before = process.env['SPLITPLANE_RDMA'];
@@ -66,6 +77,22 @@ describe('hosts that SPLITPLANE_RDMA names', () => {
     await job.until(/up/);
     job.signal('SIGKILL');
     expect(await job.result).toMatchObject({ code: null, signal: 'SIGKILL' });
+  });
+
+  test.each(['a', 'b'] as const)('end a command with whoever asked for it (%s)', async (host) => {
+    const asks = `
+      import { Lab } from ${JSON.stringify(new URL('../../ci/lab/lab.mjs', import.meta.url).href)};
+      const job = (await Lab.open()).spawn('${host}', 'echo $$; exec sleep 1000');
+      job.on('stdout', (text) => process.stdout.write(text));`;
+    const env = { ...process.env, SPLITPLANE_RDMA: 'localhost/192.0.2.7,node-b/192.0.2.8' };
+    const asking = spawn(process.execPath, ['--input-type=module', '-e', asks], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [pid] = (await once(asking.stdout.setEncoding('utf8'), 'data')) as [string];
+    expect(isThere(Number(pid))).toBe(true);
+    asking.kill('SIGKILL');
+    await until(() => !isThere(Number(pid)));
   });
 
   test('that cannot be reached say so', async () => {

@@ -18,7 +18,5 @@ export default defineConfig({
     // Backstops for what hangs; emulated processors are slow, and nothing is measured against these.
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    // The emulator makes mistakes of its own: a node process that had loaded nothing of ours has been seen to crash in it.
-    retry: 1,
   },
 });
