@@ -188,7 +188,9 @@ export class Guest {
 
   #converse(socket) {
     this.#control = socket;
-    createInterface({ input: socket }).on('line', (line) => this.#onLine(line));
+    const lines = createInterface({ input: socket });
+    // It hands on what the socket complains of.
+    lines.on('error', () => {}).on('line', (line) => this.#onLine(line));
   }
 
   #onLine(line) {
