@@ -5,31 +5,30 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
-  copyFileSync,
   cpSync,
   createReadStream,
+  createWriteStream,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
-  statSync,
-  truncateSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { connect, element, Envelope, XmlSerializer } from '../lib/index.js';
 
-/** Serves the beginning of the running node binary as `file`, and this project. */
+/** Serves the running node binary as `file`, and this project as `tree`, or a part of both. */
 export interface Far {
   readonly role: 'far';
   readonly listen: string;
   readonly flags: readonly string[];
   readonly file: string;
-  /** Where the binary is longer. */
-  readonly fileBytesMax?: number;
+  readonly tree: string;
+  readonly part?: { readonly fileBytesMax: number; readonly folders: readonly string[] };
 }
 
 /** Fetches what a Far serves, in several ways, and puts it back into `back`. */
@@ -38,6 +37,7 @@ export interface Near {
   readonly address: string;
   readonly flags: readonly string[];
   readonly file: string;
+  readonly tree: string;
 }
 
 export interface Look {
@@ -130,20 +130,19 @@ function ownDirectory(): string {
   return directory;
 }
 
-function prepare(root: string, { file, fileBytesMax = Infinity }: Far): void {
-  copyFileSync(process.execPath, join(root, file));
-  if (statSync(join(root, file)).size > fileBytesMax) truncateSync(join(root, file), fileBytesMax);
-  mkdirSync(join(root, 'splitplane'));
-  for (const name of readdirSync(PROJECT)) {
-    if (!NOT_OURS.test(name))
-      cpSync(join(PROJECT, name), join(root, 'splitplane', name), { recursive: true });
+async function prepare(root: string, { file, tree, part }: Far): Promise<void> {
+  const end = (part?.fileBytesMax ?? Infinity) - 1;
+  await pipeline(createReadStream(process.execPath, { end }), createWriteStream(join(root, file)));
+  mkdirSync(join(root, tree));
+  for (const name of part?.folders ?? readdirSync(PROJECT)) {
+    if (!NOT_OURS.test(name)) cpSync(join(PROJECT, name), join(root, tree, name), { recursive: true });
   }
 }
 
 async function serve(task: Far): Promise<void> {
   const { listen, flags } = task;
   const root = ownDirectory();
-  prepare(root, task);
+  await prepare(root, task);
   const server = start(['serve', '--json', '--quiet', '--listen', listen, '--root', root, ...flags]);
   const serving = ended(server, 'serve');
   const first = once(createInterface({ input: server.stdout as NodeJS.ReadableStream }), 'line');
@@ -190,7 +189,7 @@ async function transfer(args: readonly string[]): Promise<Summary> {
   return (JSON.parse(text.trim().split('\n').at(-1) ?? '') as { summary: Summary }).summary;
 }
 
-async function fetchAndReturn({ address, flags, file }: Near): Promise<void> {
+async function fetchAndReturn({ address, flags, file, tree }: Near): Promise<void> {
   const here = ownDirectory();
   await showMessage(address, file);
   const transfers = [
@@ -207,10 +206,10 @@ async function fetchAndReturn({ address, flags, file }: Near): Promise<void> {
       near: `b/${file}`,
     },
     {
-      name: 'get this project',
-      args: ['get', `${address}/splitplane`, here],
-      far: 'splitplane',
-      near: 'splitplane',
+      name: `get ${tree}`,
+      args: ['get', `${address}/${tree}`, here],
+      far: tree,
+      near: tree,
     },
     {
       name: `put ${file} back`,
@@ -219,10 +218,10 @@ async function fetchAndReturn({ address, flags, file }: Near): Promise<void> {
       near: `a/${file}`,
     },
     {
-      name: 'put this project back',
-      args: ['put', join(here, 'splitplane'), `${address}/back/`],
-      far: 'back/splitplane',
-      near: 'splitplane',
+      name: `put ${tree} back`,
+      args: ['put', join(here, tree), `${address}/back/`],
+      far: `back/${tree}`,
+      near: tree,
     },
   ];
   for (const { name, args, far, near } of transfers) {

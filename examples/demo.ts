@@ -11,7 +11,7 @@ const USAGE = `usage: npm run demo -- [--rdma] [--json]
 Moves real files between two hosts and back, and compares every byte.
   --rdma   over RDMA, between the two virtual hosts of the laboratory, or between those that
            SPLITPLANE_RDMA names (docs/RDMA.md), instead of over TCP between two network namespaces
-  --json   one JSON object per line: hosts, message, transfer (several), result
+  --json   one JSON object per line: hosts, message, moved and transfer (several), result
   --help   this`;
 
 const OPTIONS = { rdma: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean' } } as const;
@@ -47,7 +47,7 @@ function cellsOf(transfer: Transfer): string[] {
 /** Shows events to people, as they come. */
 function narrator({ separate, emulated }: Hosts['parts']): (event: DemoEvent) => void {
   const rows = [['', 'files', 'bytes', 'seconds', 'GB/s', 'digests', 'copies/byte', 'loop delay p99']];
-  return ({ hosts, message, transfer, result }) => {
+  return ({ hosts, message, moved, transfer, result }) => {
     if (hosts !== undefined) {
       console.log(`Two hosts: ${hosts.description}.`);
       if (separate) {
@@ -64,8 +64,13 @@ function narrator({ separate, emulated }: Hosts['parts']): (event: DemoEvent) =>
           `over ${message.transport}, into registered memory here. SHA-256 ${message.sha256.slice(0, 16)}...`,
       );
       for (const carrier of message.carriers) console.log(`Carried by ${carrier}.`);
-      if (emulated)
-        console.log('\nProcessors of the laboratory are emulated: files now move for a minute or so.');
+      if (emulated) {
+        console.log(
+          '\nProcessors of the laboratory are emulated, so parts of node and of this project move, for a minute or so:',
+        );
+      }
+    } else if (moved !== undefined) {
+      if (emulated) console.log(`  ${moved.name}: ${moved.bytes} bytes`);
     } else if (transfer !== undefined) rows.push(cellsOf(transfer));
     else if (result !== undefined) {
       console.log(

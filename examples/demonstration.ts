@@ -4,8 +4,8 @@ import type { Digests, Far, Look, Near, ShownMessage, Summary, Told } from './de
 import type { HostName, Hosts, Program } from './hosts.js';
 
 const PROGRAM = 'dist/examples/demo-host.js';
-/** What an emulated processor moves and hashes in seconds. */
-const EMULATED_BYTES_MAX = 16 << 20;
+/** What emulated processors move and hash in a minute. */
+const PART = { fileBytesMax: 16 << 20, folders: ['ci', 'docs'] };
 
 export interface Transfer extends Summary {
   readonly name: string;
@@ -22,10 +22,12 @@ export interface Result {
   readonly digestsEqual: boolean;
 }
 
-/** What happens, in this order: one of each, but for the transfers. */
+/** What happens, in this order: one of each, but for what is about transfers. */
 export interface DemoEvent {
   readonly hosts?: { readonly description: string; readonly transport: string; readonly address: string };
   readonly message?: ShownMessage;
+  /** A transfer has ended; whether it is right is looked at when all have. */
+  readonly moved?: { readonly name: string; readonly bytes: number };
   readonly transfer?: Transfer;
   readonly result?: Result;
 }
@@ -70,22 +72,24 @@ export async function demonstrate(hosts: Hosts, show: (event: DemoEvent) => void
   const { description, transport, address, separate, emulated } = hosts.parts;
   show({ hosts: { description, transport, address } });
   const flags = separate ? ['--allow-insecure'] : [];
-  const file = emulated ? 'node.part' : 'node';
-  const far = start(hosts, 'far', {
-    role: 'far',
-    listen: `${transport}://${address}:0`,
-    flags,
-    file,
-    ...(emulated ? { fileBytesMax: EMULATED_BYTES_MAX } : {}),
-  });
+  const what = emulated
+    ? { file: 'node.part', tree: 'splitplane.part' }
+    : { file: 'node', tree: 'splitplane' };
+  const part = emulated ? { part: PART } : {};
+  const listen = `${transport}://${address}:0`;
+  const far = start(hosts, 'far', { role: 'far', listen, flags, ...what, ...part });
   const serving = await told(far, 'serving');
-  const near = start(hosts, 'near', { role: 'near', address: serving.address, flags, file });
+  const near = start(hosts, 'near', { role: 'near', address: serving.address, flags, ...what });
   const message = await told(near, 'message');
   show({ message });
   const transferred = [];
   let here: Digests = {};
   for await (const each of near) {
-    if (each.transferred !== undefined) transferred.push(each.transferred);
+    if (each.transferred !== undefined) {
+      const { name, summary } = each.transferred;
+      transferred.push(each.transferred);
+      show({ moved: { name, bytes: summary.bytes } });
+    }
     here = each.digests ?? here;
   }
   const there = await told(start(hosts, 'far', { role: 'look', directory: serving.root }), 'digests');
