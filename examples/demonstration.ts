@@ -5,7 +5,7 @@ import type { HostName, Hosts, Program } from './hosts.js';
 
 const PROGRAM = 'dist/examples/demo-host.js';
 /** What emulated processors move and hash in a minute. */
-const PART = { fileBytesMax: 16 << 20, folders: ['ci', 'docs'] };
+const PART = { fileBytesMax: 8 << 20, folders: ['docs', 'examples'] };
 
 export interface Transfer extends Summary {
   readonly name: string;
