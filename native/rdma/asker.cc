@@ -69,7 +69,7 @@ Asker::Operation* Asker::Find(uint32_t number) const {
   return found == operations_.end() ? nullptr : found->second.get();
 }
 
-void Asker::Work() {
+Status Asker::Work() {
   while (!unasked_.empty()) {
     Operation& operation = *unasked_.front();
     unasked_.pop_front();
@@ -81,6 +81,7 @@ void Asker::Work() {
     operation.in_ready = false;
     if (Status status = PostPart(operation); !status.ok()) Fail(operation, std::move(status));
   }
+  return wiring_.lane.Flush();
 }
 
 void Asker::Ask(Operation& operation) {

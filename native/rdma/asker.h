@@ -50,8 +50,9 @@ class Asker {
   Status PostAtomic(uint64_t operation, const RemoteSlice& remote, AtomicRequest request);
   void Cancel(uint64_t operation);
 
-  // Sends requests, and posts parts as far as the budget goes.
-  void Work();
+  // Sends requests, and posts parts: as many as there may be, as far as the budget goes, which only bytes
+  // cost that the processor touches.
+  Status Work();
   bool has_work() const {
     return !unasked_.empty() || !ended_.empty() ||
            (!ready_.empty() && wiring_.lane.up() && parts_.size() < kPartsMax);

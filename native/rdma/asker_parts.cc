@@ -30,13 +30,11 @@ Status Asker::PostPart(Operation& operation) {
   }
 
   ibv_send_wr request{};
-  request.sg_list = gathered.pieces.data();
-  request.num_sge = int(gathered.pieces.size());
   request.opcode = writing ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;
   if (gathered.is_inline) request.send_flags = IBV_SEND_INLINE;
   request.wr.rdma.remote_addr = piece.address + span.piece_used;
   request.wr.rdma.rkey = piece.key;
-  if (Status status = wiring_.lane.Post(request, part.span); !status.ok()) return status;
+  wiring_.lane.Add(request, std::move(gathered.pieces), part.span);
 
   span.next.Skip(operation.own, part.length);
   span.posted += part.length;
@@ -46,7 +44,6 @@ Status Asker::PostPart(Operation& operation) {
     span.piece_used = 0;
   }
   operation.parts++;
-  wiring_.reactor.budget -= int64_t(part.length);
   wiring_.reactor.progressed = true;
   parts_.push_back(std::move(part));
   const Span& last = operation.spans.back();
@@ -74,6 +71,7 @@ Status Asker::GatherFile(const SliceCursor::Piece& piece, Part& part, Gathered& 
   Result<uint64_t> read = ReadFile(*piece.slice, piece.offset, {part.bounce->data(), piece.length});
   if (!read.ok()) return read.status();
   wiring_.reactor.stats.bytes_copied += *read;
+  wiring_.reactor.budget -= int64_t(*read);
   for (uint64_t done = 0; done < piece.length && out.pieces.size() < wiring_.pieces_max;) {
     const uint64_t at = part.bounce->offset() + done;
     Result<Registrations::Lease> lease = wiring_.registrations.Reach(part.bounce->region(), at);
@@ -123,6 +121,7 @@ Status Asker::Sum(Operation& operation, Span& span, uint64_t until) {
     const SliceCursor::Piece piece = span.sum_next.Next(operation.own, until - span.summed);
     if (Status there = piece.slice->buffer->region().Check(); !there.ok()) return there;
     span.crc = Crc32c(span.crc, piece.data(), piece.length);
+    wiring_.reactor.budget -= int64_t(piece.length);
     span.sum_next.Advance(operation.own, piece.length);
     span.summed += piece.length;
   }
@@ -138,7 +137,6 @@ void Asker::OnPartMoved() {
   TransportStats& stats = wiring_.reactor.stats;
   const bool reading = operation.kind == Kind::kRead;
   (reading ? stats.bytes_received : stats.bytes_sent) += part.length;
-  wiring_.reactor.budget -= int64_t(part.length);
   if (!operation.failure.ok()) {
     if (operation.parts == 0) EndFailed(operation);
     return;

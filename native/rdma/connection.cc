@@ -136,7 +136,7 @@ void Connection::Work() {
   if (closed() || state_ < State::kOpen) return;
   Status status = PollQueue();
   if (status.ok() && !closed()) status = works_->owner->Work();
-  if (status.ok() && !closed()) works_->asker->Work();
+  if (status.ok() && !closed()) status = works_->asker->Work();
   if (status.ok() && !closed()) status = Flush();
   if (!status.ok()) Break(std::move(status));
   DeliverEnded();

@@ -4,6 +4,7 @@
 #if SPLITPLANE_HAS_VERBS
 
 #include <string>
+#include <utility>
 
 #include "native/rdma/messenger.h"
 
@@ -31,6 +32,7 @@ Status Lane::Restart() {
   state_ = State::kWaiting;
   // The old one goes first: nothing of it can arrive after the word to the peer.
   queue_pair_.reset();
+  added_.clear();
   Result<std::unique_ptr<QueuePair>> made = QueuePair::Make(domain_, queue_, limits_, owner_);
   if (!made.ok()) return made.status();
   queue_pair_ = std::move(*made);
@@ -72,12 +74,24 @@ Status Lane::Connect(uint32_t queue_pair, uint32_t packet) {
   return {};
 }
 
-Status Lane::Post(ibv_send_wr& request, uint32_t part) {
+void Lane::Add(ibv_send_wr request, std::vector<ibv_sge> pieces, uint32_t part) {
   request.wr_id = kPartId | uint64_t{epoch_} << 32 | part;
   request.send_flags |= IBV_SEND_SIGNALED;
+  added_.push_back({request, std::move(pieces)});
+}
+
+Status Lane::Flush() {
+  if (added_.empty()) return {};
+  ibv_send_wr* next = nullptr;
+  for (auto added = added_.rbegin(); added != added_.rend(); ++added) {
+    added->request.sg_list = added->pieces.data();
+    added->request.num_sge = int(added->pieces.size());
+    added->request.next = std::exchange(next, &added->request);
+  }
   ibv_send_wr* bad = nullptr;
-  const int error = queue_pair_->library().verbs.post_send(queue_pair_->get(), &request, &bad);
-  return error == 0 ? Status() : Status::Errno("ibv_post_send", error, "a part could not be posted");
+  const int error = queue_pair_->library().verbs.post_send(queue_pair_->get(), next, &bad);
+  added_.clear();
+  return error == 0 ? Status() : Status::Errno("ibv_post_send", error, "bulk data could not be posted");
 }
 
 }  // namespace splitplane::rdma

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "native/base/random.h"
 #include "native/rdma/handles.h"
@@ -49,8 +50,10 @@ class Lane {
   Status Restart();
   // A kLane of the peer. `restarted`: ours was made anew for it.
   Status OnRecord(const Record& record, bool& restarted);
-  // Posts to a lane that is up; `part` comes back in wr_id, with kPartId.
-  Status Post(ibv_send_wr& request, uint32_t part);
+  // Takes a part to be posted, on a lane that is up; `part` comes back in wr_id, with kPartId.
+  void Add(ibv_send_wr request, std::vector<ibv_sge> pieces, uint32_t part);
+  // Posts what was added, with one call, so that the device is told once.
+  Status Flush();
 
   bool up() const { return state_ == State::kUp; }
   bool is(const ibv_qp* qp) const { return queue_pair_ && queue_pair_->get() == qp; }
@@ -62,6 +65,10 @@ class Lane {
 
  private:
   enum class State : uint8_t { kWaiting, kReady, kUp };
+  struct Added {
+    ibv_send_wr request;
+    std::vector<ibv_sge> pieces;
+  };
   Status Connect(uint32_t queue_pair, uint32_t packet);
 
   const std::shared_ptr<ProtectionDomain> domain_;
@@ -75,6 +82,7 @@ class Lane {
   uint32_t epoch_ = 0;
   uint32_t first_packet_ = 0;
   std::unique_ptr<QueuePair> queue_pair_;
+  std::vector<Added> added_;
 };
 
 }  // namespace splitplane::rdma

@@ -190,7 +190,8 @@ void Attacker::Move(ibv_wr_opcode opcode, uint64_t address, uint32_t length, uin
   request.wr.rdma.rkey = key;
   ibv_send_wr* bad = nullptr;
   if (on_lane) {
-    EXPECT_TRUE(lane_->Post(request, 0).ok());
+    lane_->Add(request, {piece}, 0);
+    EXPECT_TRUE(lane_->Flush().ok());
   } else {
     EXPECT_EQ(library_.verbs.post_send(control_->get(), &request, &bad), 0);
   }

@@ -168,6 +168,7 @@ class Device {
   void Copy(uint64_t to, uint64_t from, uint64_t length);
   void CopyFrom(const Request& request, uint64_t to);
   void Complete(Pair& pair, uint64_t id, ibv_wc_status status, ibv_wc_opcode opcode, uint64_t length);
+  int TakeSend(Pair& own, const ibv_send_wr* request);
   void Break(Pair& pair);
   void Tell(Context& context, ibv_async_event event);
 

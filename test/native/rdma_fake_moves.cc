@@ -70,11 +70,21 @@ int Device::Modify(ibv_qp* pair, ibv_qp_attr* attributes, int mask) {
 
 int Device::PostSend(ibv_qp* pair, ibv_send_wr* request, ibv_send_wr** bad) {
   Pair& own = *static_cast<Pair*>(pair);
-  *bad = request;
+  int error = 0;
+  for (; request && error == 0; request = request->next) {
+    *bad = request;
+    error = TakeSend(own, request);
+  }
+  if (own.state == IBV_QPS_ERR) Break(own);
+  RingAll();
+  return error;
+}
+
+int Device::TakeSend(Pair& own, const ibv_send_wr* request) {
   if (gone_) return EIO;
   if (own.state != IBV_QPS_RTS && own.state != IBV_QPS_ERR) return EINVAL;
   if (own.sends_unseen >= own.limits.max_send_wr) return ENOMEM;
-  if (request->next || request->num_sge > int(own.limits.max_send_sge)) return EINVAL;
+  if (request->num_sge > int(own.limits.max_send_sge)) return EINVAL;
   Request taken;
   taken.id = request->wr_id;
   taken.opcode = request->opcode;
@@ -95,8 +105,6 @@ int Device::PostSend(ibv_qp* pair, ibv_send_wr* request, ibv_send_wr** bad) {
   if ((request->send_flags & IBV_SEND_SIGNALED) == 0) faults_.Complain("a work request that nobody hears of");
   own.sends_unseen++;
   own.sends.push_back(std::move(taken));
-  if (own.state == IBV_QPS_ERR) Break(own);
-  RingAll();
   return 0;
 }
 
