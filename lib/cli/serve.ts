@@ -37,6 +37,7 @@ interface ServeOptions extends ConnectingOptions {
   readonly listen: string;
   readonly root: string;
   readonly readOnly: boolean;
+  readonly trustPeers: boolean;
   readonly quiet: boolean;
 }
 
@@ -48,6 +49,12 @@ export function serveCommand(): Command {
     .option('--read-only', 'refuse to write', false)
     .addOption(pollOption())
     .addOption(allowInsecureOption())
+    .option(
+      '--trust-peers',
+      'over RDMA, keep memory registered between transfers: whoever connects can then read and write more of this ' +
+        "process's buffers than it was given",
+      false,
+    )
     .option('--quiet', 'no line for each request', false)
     .addOption(jsonOption('the lines as JSON'))
     .addHelpText('after', HELP)
@@ -56,7 +63,7 @@ export function serveCommand(): Command {
 
 async function serve(options: ServeOptions): Promise<void> {
   checkAddress(options.listen);
-  const { json, quiet, poll, allowInsecure } = options;
+  const { json, quiet, poll, allowInsecure, trustPeers: trustedPeers } = options;
   using interruption = new Interruption();
   const place = resolve(options.root);
   await using root = await Root.open(place);
@@ -66,7 +73,10 @@ async function serve(options: ServeOptions): Promise<void> {
     const log = quiet ? () => undefined : json ? logJson : logLine;
     const others = { ...new PerfService().handlers, ...new DiagnosisService().handlers };
     const service = new Service(manager, { ...files.handlers, ...others }, log);
-    const { address, addresses, passedOver } = await manager.listen(options.listen, { allowInsecure });
+    const { address, addresses, passedOver } = await manager.listen(options.listen, {
+      allowInsecure,
+      trustedPeers,
+    });
     if (json) printJson({ listening: address, addresses, passedOver, root: place, pid: process.pid });
     else {
       const how = options.readOnly ? ', read only' : '';

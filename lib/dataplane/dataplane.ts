@@ -42,6 +42,20 @@ export interface SessionHandler {
   closed(session: number, why: SplitplaneError): void;
 }
 
+/** For who connects to a listener. */
+export interface DoorOptions {
+  readonly connectionsMax: number;
+  /** ListenOptions.trustedPeers of lib/network. */
+  readonly trustedPeers: boolean;
+}
+
+export interface DialOptions {
+  readonly dataChannels: number;
+  readonly trustedPeer: boolean;
+  /** Anybody when left out. */
+  readonly expectedNodeId?: Uint8Array | undefined;
+}
+
 const NODE_ID_BYTES = 16;
 const ANY_NODE = new Uint8Array(NODE_ID_BYTES);
 
@@ -152,8 +166,8 @@ export class Dataplane {
     if (!this.#closed) this.#engine.consume(session, messages, bytes);
   }
 
-  listen(transport: string, address: string, connectionsMax: number): number {
-    return native(() => this.#engine.listen(transport, address, connectionsMax));
+  listen(transport: string, address: string, { connectionsMax, trustedPeers }: DoorOptions): number {
+    return native(() => this.#engine.listen(transport, address, connectionsMax, trustedPeers));
   }
   listenerAddress(listener: number): string {
     return this.#engine.listenerAddress(listener);
@@ -166,10 +180,9 @@ export class Dataplane {
   connect(
     transports: readonly string[],
     address: string,
-    dataChannels: number,
-    expectedNodeId: Uint8Array = ANY_NODE,
+    { dataChannels, trustedPeer, expectedNodeId = ANY_NODE }: DialOptions,
   ): number {
-    return native(() => this.#engine.connect(transports, address, dataChannels, expectedNodeId));
+    return native(() => this.#engine.connect(transports, address, dataChannels, expectedNodeId, trustedPeer));
   }
   accept(session: number, principal: string): void {
     native(() => {

@@ -121,6 +121,8 @@ export interface TransportCounters {
   readonly framesReceived: number;
   readonly operationsServed: number;
   readonly operationsRefused: number;
+  /** Memory registered with a device, how often; `holds.memoryRegions` is how much of it still is. */
+  readonly registrations: number;
   /** What it holds of the host's at this moment beyond memory and descriptors, by name: queuePairs, memoryRegions, … */
   readonly holds: Readonly<Record<string, number>>;
 }
@@ -163,7 +165,7 @@ export interface NativeEngine {
   regionBuffer(region: number): ArrayBuffer;
   registerUser(view: Uint8Array): number;
   registerFile(fd: number, offset: number, length: number): number;
-  listen(transport: string, address: string, connectionsMax: number): number;
+  listen(transport: string, address: string, connectionsMax: number, trustedPeers: boolean): number;
   listenerAddress(listener: number): string;
   closeListener(listener: number): void;
   connect(
@@ -171,6 +173,7 @@ export interface NativeEngine {
     address: string,
     dataChannels: number,
     expectedNodeId: Uint8Array,
+    trustedPeer: boolean,
   ): number;
   accept(session: number, principal: string): void;
   reject(session: number, code: number, sentence: string): void;

@@ -1,7 +1,7 @@
 // Listening over several transports at once: on one port, so that one address leads to all of them. What a transport cannot
 // do here is told and leaves the others alone; that somebody else has the port does not, because a dialer could end up with
 // him.
-import type { Dataplane } from '../dataplane/dataplane.js';
+import type { Dataplane, DoorOptions } from '../dataplane/dataplane.js';
 import type { PassedOver } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
 import { formatAddress } from './address.js';
@@ -37,12 +37,12 @@ export function openListeners(
   scheme: string,
   transports: readonly string[],
   literal: string,
-  connectionsMax: number,
+  options: DoorOptions,
 ): Opened {
   const anyPort = literal.endsWith(':0');
   for (let pick = 1; ; pick++) {
     try {
-      return openOnce(dataplane, scheme, transports, literal, connectionsMax);
+      return openOnce(dataplane, scheme, transports, literal, options);
     } catch (error) {
       const taken = error instanceof SplitplaneError && error.code === 'ADDRESS_IN_USE';
       if (!taken || !anyPort || pick === PORT_PICKS_MAX) throw error;
@@ -55,7 +55,7 @@ function openOnce(
   scheme: string,
   transports: readonly string[],
   literal: string,
-  connectionsMax: number,
+  options: DoorOptions,
 ): Opened {
   const opened = new Map<string, number>();
   const unable = new Map<string, string>();
@@ -65,7 +65,7 @@ function openOnce(
   try {
     for (const transport of pickerFirst(transports.filter((name) => !unable.has(name)))) {
       try {
-        const listener = dataplane.listen(transport, bound, connectionsMax);
+        const listener = dataplane.listen(transport, bound, options);
         opened.set(transport, listener);
         bound = dataplane.listenerAddress(listener);
       } catch (error) {

@@ -25,6 +25,13 @@ const DATA_CHANNELS_MAX = 16;
 export interface ListenOptions {
   /** Listen beyond this host although nothing protects what is sent. */
   readonly allowInsecure?: boolean | undefined;
+  /**
+   * Whoever connects here is trusted with this process's registered memory. Over RDMA it then stays registered from one
+   * transfer to the next, which saves time in each; but a peer's device can read and write all of a slab of which it was
+   * ever shown a part, as long as it is connected, whatever the tag said and whatever was revoked. For peers that could as
+   * well be threads of this process. Without effect on other transports, on files, and on what peers declare.
+   */
+  readonly trustedPeers?: boolean | undefined;
 }
 
 export interface ConnectOptions extends OperationOptions {
@@ -32,6 +39,8 @@ export interface ConnectOptions extends OperationOptions {
   readonly allowInsecure?: boolean | undefined;
   /** Parallel data sockets, 1 to 16; 1 when left out. */
   readonly dataChannels?: number | undefined;
+  /** The peer is trusted with this process's registered memory: ListenOptions.trustedPeers, from who connects. */
+  readonly trustedPeer?: boolean | undefined;
   /** The hex node id that must answer; IDENTITY_MISMATCH when another does. */
   readonly expectedNodeId?: string | undefined;
   /**
@@ -166,20 +175,17 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
    * INSECURE_TRANSPORT, TRANSPORT_UNAVAILABLE, SYSTEM.
    */
   async listen(address: string, options: ListenOptions = {}): Promise<ListeningAddress> {
-    const { allowInsecure = false } = options;
+    const { allowInsecure = false, trustedPeers = false } = options;
     const parsed = parseAddress(address);
     const literal = await literalAddress(parsed);
     checkPlaintext(address, isLocal(literal), allowInsecure);
     this.#checkOpen();
-    const { transports } = this.#options;
+    const { transports, connectionsMax } = this.#options;
     const usable = transportsFor(parsed, transports, this.#dataplane.transports);
-    const { listeners, ...where } = openListeners(
-      this.#dataplane,
-      parsed.transport,
-      usable,
-      literal,
-      this.#options.connectionsMax,
-    );
+    const { listeners, ...where } = openListeners(this.#dataplane, parsed.transport, usable, literal, {
+      connectionsMax,
+      trustedPeers,
+    });
     for (const listener of listeners) this.#listeners.set(listener, { allowInsecure });
     this.#updateReference();
     return {
@@ -200,7 +206,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
    * ENCODING_UNSUPPORTED, TRANSPORT_UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED.
    */
   async connect(address: string, options: ConnectOptions = {}): Promise<Connection> {
-    const { allowInsecure = false, dataChannels = 1, expectedNodeId, signal } = options;
+    const { allowInsecure = false, dataChannels = 1, trustedPeer = false, signal } = options;
     if (!Number.isInteger(dataChannels) || dataChannels < 1 || dataChannels > DATA_CHANNELS_MAX) {
       throw new SplitplaneError(
         'INVALID_ARGUMENT',
@@ -213,9 +219,14 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     checkPlaintext(address, isLocal(literal), allowInsecure);
     if (signal?.aborted === true) throw abortedError(signal);
     this.#checkOpen();
-    const expected = expectedNodeId === undefined ? undefined : nodeIdBytes(expectedNodeId);
+    const expectedNodeId =
+      options.expectedNodeId === undefined ? undefined : nodeIdBytes(options.expectedNodeId);
     const transports = transportsFor(parsed, allowed, this.#dataplane.transports);
-    const session = this.#dataplane.connect(transports, literal, dataChannels, expected);
+    const session = this.#dataplane.connect(transports, literal, {
+      dataChannels,
+      trustedPeer,
+      expectedNodeId,
+    });
     const connection = new Connection(this.#owner, session);
     this.#connections.set(session, connection);
     this.#updateReference();

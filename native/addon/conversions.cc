@@ -109,6 +109,7 @@ Napi::Object ToObject(Napi::Env env, const TransportStats& stats) {
   object.Set("framesReceived", double(stats.frames_received));
   object.Set("operationsServed", double(stats.operations_served));
   object.Set("operationsRefused", double(stats.operations_refused));
+  object.Set("registrations", double(stats.registrations));
   return object;
 }
 

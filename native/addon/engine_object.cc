@@ -186,7 +186,8 @@ Napi::Value EngineObject::Listen(const Napi::CallbackInfo& info) {
   if (engine == nullptr) return {};
   auto listener =
       engine->Listen(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
-                     ListenOptions{info[2].As<Napi::Number>().Uint32Value()});
+                     {.endpoints_max = info[2].As<Napi::Number>().Uint32Value(),
+                      .trusted_peers = info[3].As<Napi::Boolean>().Value()});
   if (!listener.ok()) {
     Throw(info.Env(), listener.status());
     return {};
@@ -205,7 +206,7 @@ void EngineObject::CloseListener(const Napi::CallbackInfo& info) {
 }
 
 // connect(transports: string[], best first, address, dataChannels, expectedNodeId: Uint8Array(16), zeros for
-// anybody): session
+// anybody, trustedPeer): session
 Napi::Value EngineObject::Connect(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
@@ -216,7 +217,9 @@ Napi::Value EngineObject::Connect(const Napi::CallbackInfo& info) {
   NodeId expected{};
   auto node = info[3].As<Napi::Uint8Array>();
   std::copy_n(node.Data(), std::min(node.ByteLength(), expected.size()), expected.data());
-  auto session = engine->Connect(routes, info[2].As<Napi::Number>().Uint32Value(), expected);
+  const ConnectOptions options{.data_channels = info[2].As<Napi::Number>().Uint32Value(),
+                               .trusted_peer = info[4].As<Napi::Boolean>().Value()};
+  auto session = engine->Connect(routes, options, expected);
   if (!session.ok()) {
     Throw(info.Env(), session.status());
     return {};

@@ -138,7 +138,7 @@ std::string EngineImpl::ListenerAddress(ListenerId listener) const {
 
 void EngineImpl::CloseListener(ListenerId listener) { listeners_.erase(listener); }
 
-Result<SessionId> EngineImpl::Connect(std::span<const Route> routes, uint32_t data_channels,
+Result<SessionId> EngineImpl::Connect(std::span<const Route> routes, ConnectOptions options,
                                       const NodeId& expected_peer) {
   if (routes.empty() || routes.size() > kRoutesMax) return Invalid("there must be 1 to 8 routes to a peer");
   std::vector<Routes::Entry> entries;
@@ -151,7 +151,7 @@ Result<SessionId> EngineImpl::Connect(std::span<const Route> routes, uint32_t da
     return Status::Error(Code::kLimitExceeded, "connect", "as many sessions as allowed are open; close some");
   }
   auto session = std::make_unique<Session>(core_, core_.sessions.NewId());
-  Status status = session->Dial(Routes(std::move(entries)), data_channels, expected_peer);
+  Status status = session->Dial(Routes(std::move(entries)), options, expected_peer);
   if (!status.ok()) return status;
   return core_.sessions.Add(std::move(session)).id();
 }

@@ -187,9 +187,10 @@ class Engine {
   // Starts dialing; OnHello and OnOpen follow, or OnClosed. Takes the first of `routes` (best first, at most
   // kRoutesMax) that reaches anybody: one whose transport is not available here, or that ends before the peer
   // has said a word, is passed over. What the peer says then counts for all of them. The first round is not
-  // repeated; when the session has to be resumed, rounds begin with the best again. `expected_peer` other
-  // than zero refuses anyone else (kIdentityMismatch).
-  virtual Result<SessionId> Connect(std::span<const Route> routes, uint32_t data_channels,
+  // repeated; when the session has to be resumed, rounds begin with the best again. Of `options` the deadline
+  // does not count, connect_timeout_ms does. `expected_peer` other than zero refuses anyone else
+  // (kIdentityMismatch).
+  virtual Result<SessionId> Connect(std::span<const Route> routes, ConnectOptions options,
                                     const NodeId& expected_peer) = 0;
   virtual Status Accept(SessionId session, std::string principal) = 0;
   virtual Status Reject(SessionId session, Code code, std::string_view sentence) = 0;

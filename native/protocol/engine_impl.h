@@ -26,7 +26,7 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
   std::string ListenerAddress(ListenerId listener) const override;
   void CloseListener(ListenerId listener) override;
 
-  Result<SessionId> Connect(std::span<const Route> routes, uint32_t data_channels,
+  Result<SessionId> Connect(std::span<const Route> routes, ConnectOptions options,
                             const NodeId& expected_peer) override;
   Status Accept(SessionId session, std::string principal) override;
   Status Reject(SessionId session, Code code, std::string_view sentence) override;

@@ -33,10 +33,12 @@ Session::~Session() {
   }
 }
 
-Status Session::Dial(Routes routes, uint32_t data_channels, const NodeId& expected_peer) {
+Status Session::Dial(Routes routes, ConnectOptions options, const NodeId& expected_peer) {
   dialer_ = true;
   routes_ = std::move(routes);
-  data_channels_ = data_channels;
+  connect_options_ = options;
+  // The link's timer runs for the greeting too.
+  connect_options_.deadline = kNever;
   expected_peer_ = expected_peer;
   return DialNext();
 }
@@ -45,9 +47,7 @@ Status Session::Dial(Routes routes, uint32_t data_channels, const NodeId& expect
 Status Session::DialNext() {
   while (const Routes::Entry* route = routes_.Next()) {
     if (!route->transport) continue;
-    // Without a deadline: the link's timer runs for the greeting too.
-    Result<std::unique_ptr<Endpoint>> endpoint =
-        route->transport->Connect(route->address, {.data_channels = data_channels_});
+    Result<std::unique_ptr<Endpoint>> endpoint = route->transport->Connect(route->address, connect_options_);
     if (!endpoint.ok()) {
       routes_.PassOver(endpoint.status());
       continue;

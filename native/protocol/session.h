@@ -30,7 +30,7 @@ class Session final : public Timer {
 
   // -- what the user does; engine.h says how
   // Dials for the first time.
-  Status Dial(Routes routes, uint32_t data_channels, const NodeId& expected_peer);
+  Status Dial(Routes routes, ConnectOptions options, const NodeId& expected_peer);
   Status Accept(std::string principal);
   Result<MessageId> Send(const OutgoingMessage& message);
   bool CancelMessage(MessageId message);
@@ -124,7 +124,7 @@ class Session final : public Timer {
 
   // Dialing.
   Routes routes_;
-  uint32_t data_channels_ = 1;
+  ConnectOptions connect_options_;
   NodeId expected_peer_{};
   MonotonicNs attempt_at_ = kNever;  // while interrupted and without a link
   MonotonicNs backoff_ = 0;

@@ -127,7 +127,7 @@ void Connection::ForgetRegion(const Region& region) {
 
 void Connection::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
   if (closed() || !works_ || !works_->owner) return;
-  works_->owner->OnTagEnded(index, over);
+  if (Status status = works_->owner->OnTagEnded(index, over); !status.ok()) return Break(std::move(status));
   Wake();
 }
 
@@ -183,7 +183,10 @@ Status Connection::OnFailedCompletion(const ibv_wc& completion) {
 
 // Memory was taken back under a part, ours or the peer's. It starts again on a new queue pair.
 Status Connection::BreakLane(bool blamed) {
-  if (!works_->lane->up()) return {};  // it is on its way already
+  return works_->lane->up() ? RestartLane(blamed) : Status();  // else it is on its way already
+}
+
+Status Connection::RestartLane(bool blamed) {
   Status status = works_->lane->Restart();
   if (status.ok()) works_->asker->OnLaneBroken(blamed);
   return status;
@@ -235,6 +238,8 @@ void Connection::DeliverEnded() {
     }
   }
 }
+
+Status Connection::OnTakenBack() { return works_->lane->connected() ? RestartLane(false) : Status(); }
 
 bool Connection::Arm() {
   if (closed() || state_ < State::kOpen) return true;

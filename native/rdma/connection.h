@@ -53,7 +53,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
                                                   const ConnectOptions& options);
   // Answers a request. The door is told when the connection stands.
   static Result<std::shared_ptr<Connection>> Accept(Reactor& reactor, std::unique_ptr<ConnectionId> id,
-                                                    std::weak_ptr<Door> door);
+                                                    Door& door);
   explicit Connection(Reactor& reactor);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -102,6 +102,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
   Status OnRecord(const Record& record) override;
   Status OnFrame(ConstBytes frame) override;
   Status OnNotified(uint32_t tag_index) override;
+  Status OnTakenBack() override;
 
   // connection_setup.cc
   void OnResolved();
@@ -118,6 +119,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
   Status OnCompletion(const ibv_wc& completion);
   Status OnFailedCompletion(const ibv_wc& completion);
   Status BreakLane(bool blamed);
+  Status RestartLane(bool blamed);
   Status Flush();
   void DeliverEnded();
   void Opened();
@@ -138,6 +140,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
   std::shared_ptr<Device> device_;
   std::unique_ptr<Works> works_;
   std::optional<Requester> requester_;
+  bool trusted_ = false;  // this side declared the peer trusted
 
   // Of one who was accepted.
   std::weak_ptr<Door> door_;

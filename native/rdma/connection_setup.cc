@@ -59,6 +59,7 @@ Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Add
       ConnectionId::Make(reactor.channel, static_cast<ConnectionTarget*>(connection.get()));
   if (!id.ok()) return id.status();
   connection->id_ = std::move(*id);
+  connection->trusted_ = options.trusted_peer;
   connection->info_.remote_address = address.ToString();
   connection->deadline_ = std::min(options.deadline, NowNs() + kConnectTimeoutNs);
   Address to = address;
@@ -73,10 +74,11 @@ Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Add
 }
 
 Result<std::shared_ptr<Connection>> Connection::Accept(Reactor& reactor, std::unique_ptr<ConnectionId> id,
-                                                       std::weak_ptr<Door> door) {
+                                                       Door& door) {
   auto connection = std::make_shared<Connection>(reactor);
   connection->id_ = std::move(id);
   connection->id_->set_owner(static_cast<ConnectionTarget*>(connection.get()));
+  connection->trusted_ = door.trusts_peers();
   connection->state_ = State::kAccepting;
   connection->deadline_ = reactor.now + kConnectTimeoutNs;
   Status status = connection->MakeWorks();
@@ -86,8 +88,8 @@ Result<std::shared_ptr<Connection>> Connection::Accept(Reactor& reactor, std::un
     Door::Refuse(*connection->id_, status.code());
     return status;
   }
-  connection->door_ = std::move(door);
-  connection->open_count_ = connection->door_.lock()->open_count();
+  connection->door_ = door.weak_from_this();
+  connection->open_count_ = door.open_count();
   ++*connection->open_count_;
   connection->MakeRestless();
   reactor.connections.emplace(connection.get(), connection);
@@ -215,7 +217,8 @@ Status Connection::MakeWorks() {
   device_ = std::move(*device);
   Result<std::shared_ptr<ProtectionDomain>> domain = ProtectionDomain::Make(device_->context());
   if (!domain.ok()) return domain.status();
-  works_ = std::make_unique<Works>(reactor_, std::move(*domain), IBV_ACCESS_LOCAL_WRITE);
+  const int remote = trusted_ ? IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE : 0;
+  works_ = std::make_unique<Works>(reactor_, std::move(*domain), IBV_ACCESS_LOCAL_WRITE | remote);
   // As many as there can be, so that it cannot overflow; twice the parts, because those of a queue pair that
   // was replaced may still be in it.
   constexpr int kEntries = kSendBuffers + kReceiveBuffers + 2 * int(kPartsMax);
@@ -277,7 +280,7 @@ Status Connection::Begin() {
       .sends = kPartsMax, .receives = 0, .pieces = device_->pieces_max(), .inline_bytes = kInlineBytes};
   works_->lane = std::make_unique<Lane>(works_->domain, works_->queue, works_->path, limits,
                                         *works_->messenger, reactor_.context.random, this);
-  works_->Join(device_->pieces_max(), *this);
+  works_->Join(device_->pieces_max(), trusted_, *this);
   return works_->lane->Restart();
 }
 

@@ -74,7 +74,7 @@ void Door::OnEvent(const ConnectionEvent& event) {
   }
   if (!judged.ok()) return Refuse(*id, judged.code());
   // If that fails, the peer knows why.
-  (void)Connection::Accept(reactor_, std::move(id), weak_from_this());
+  (void)Connection::Accept(reactor_, std::move(id), *this);
 }
 
 void Door::Refuse(const ConnectionId& id, Code why) {

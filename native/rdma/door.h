@@ -28,6 +28,7 @@ class Door final : public ConnectionTarget, public std::enable_shared_from_this<
   // The handle goes, or the transport does: stops listening. Who is on the way in is turned away.
   void Close();
   bool open() const { return id_ != nullptr; }
+  bool trusts_peers() const { return options_.trusted_peers; }
   const std::string& address() const { return address_; }
   // Of connections that were accepted and not closed yet.
   const std::shared_ptr<uint32_t>& open_count() const { return open_count_; }

@@ -98,6 +98,7 @@ Result<std::unique_ptr<Registration>> Registration::Make(std::shared_ptr<Protect
   Library& library = domain->library();
   ibv_mr* mr = library.verbs.reg_mr(domain->get(), data, length, access);
   if (!mr) return RegistrationFailed(length, errno);
+  library.registrations_made++;
   library.gauges.memory_regions++;
   library.gauges.registered_bytes += length;
   return std::unique_ptr<Registration>(new Registration(library, std::move(domain), mr));

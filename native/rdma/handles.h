@@ -27,11 +27,13 @@ struct Gauges {
 
 // The table of calls and the counters. Outlives every handle.
 struct Library {
-  explicit Library(const Verbs& with) : verbs(with) {}
+  // `made` counts registrations from the beginning on.
+  Library(const Verbs& with, uint64_t& made) : verbs(with), registrations_made(made) {}
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
 
   const Verbs& verbs;
+  uint64_t& registrations_made;
   Gauges gauges;
 };
 

@@ -49,6 +49,8 @@ Status Lane::Restart() {
 Status Lane::OnRecord(const Record& record, bool& restarted) {
   restarted = false;
   if ((record.flags & kFlagReady) != 0) {
+    // It was on its way while we gave up the queue pair that it speaks of.
+    if (state_ == State::kWaiting && record.number + 1 == epoch_) return {};
     if (state_ != State::kReady || record.number != epoch_) return Violation("a lane is ready too early");
     state_ = State::kUp;
     return {};

@@ -6,7 +6,8 @@
 //   waiting   ours is made and named to the peer; the peer's is not known
 //   ready     connected, and said so; the peer may not be: nothing is posted
 //   up        the peer is ready too
-// Whoever sees an error goes to waiting with the next epoch; the other follows when it hears.
+// Whoever sees an error, or takes memory back that way, goes to waiting with the next epoch; the other
+// follows when it hears.
 #pragma once
 
 #include "native/rdma/verbs.h"
@@ -56,6 +57,8 @@ class Lane {
   Status Flush();
 
   bool up() const { return state_ == State::kUp; }
+  // The peer may be reading and writing through it.
+  bool connected() const { return state_ != State::kWaiting; }
   bool is(const ibv_qp* qp) const { return queue_pair_ && queue_pair_->get() == qp; }
   // Whether a completion is of the queue pair of now.
   bool current(const ibv_wc& completion) const {

@@ -148,10 +148,7 @@ Status Owner::EndSpan(Served& served) {
   }
   const bool writing = served.kind == Kind::kWrite;
   // The bytes are there, but whoever let the tag expire meanwhile will not look at them.
-  if (writing && served.use.revoked(wiring_.reactor.now)) {
-    Fail(served, Code::kTagRevoked);
-    return {};
-  }
+  if (writing && served.use.revoked(wiring_.reactor.now)) return Fail(served, Code::kTagRevoked);
   const bool notify = served.notify;
   const uint32_t tag_index = served.use.index();
   if (writing) {
@@ -166,9 +163,15 @@ void Owner::OnCancel(uint32_t number) {
   if (found != served_.end()) Erase(*found->second);
 }
 
-void Owner::Fail(Served& served, Code why) {
+Status Owner::Fail(Served& served, Code why) {
   EncodeHead(Kind::kEnded, 0, why, served.number, wiring_.messenger.Add(kRecordHeadBytes));
+  const bool under_way = std::any_of(served.spans.begin(), served.spans.end(), [](const Span& span) {
+    return !span.moved && std::any_of(span.pieces.begin(), span.pieces.end(),
+                                      [](const Exposure& piece) { return piece.shared.has_value(); });
+  });
+  Status status = under_way ? events_.OnTakenBack() : Status();
   Erase(served);
+  return status;
 }
 
 void Owner::Erase(Served& served) {
@@ -179,7 +182,7 @@ void Owner::Erase(Served& served) {
   const auto self = served_.extract(served.number);
 }
 
-void Owner::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
+Status Owner::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
   std::vector<Served*> hit;
   for (const auto& [number, served] : served_) {
     // Zero is before every expiry: what is asked is whether the tag is still the one that it was.
@@ -187,7 +190,7 @@ void Owner::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
   }
   for (Served* served : hit) {
     over.push_back(std::move(served->use));
-    Fail(*served, Code::kTagRevoked);
+    if (Status status = Fail(*served, Code::kTagRevoked); !status.ok()) return status;
   }
   for (size_t i = kept_.size(); i-- > 0;) {
     TagTable::Use& use = kept_[i]->use;
@@ -196,6 +199,7 @@ void Owner::OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over) {
     over.push_back(std::move(use));
     Withdraw(kept_.begin() + ptrdiff_t(i));
   }
+  return {};
 }
 
 }  // namespace splitplane::rdma

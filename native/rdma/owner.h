@@ -1,7 +1,9 @@
 // What this side does for its peer: operations on the memory behind our tags. The tag table is asked before
 // anything is exposed. An operation's memory is exposed span by span, each as regions of exactly its bytes
 // with exactly one right, and taken back before what was written is looked at. Nothing here waits for the
-// peer: what is taken back while the peer uses it breaks the lane, not the connection.
+// peer: what is taken back while the peer uses it breaks the lane, not the connection. To a peer that this
+// side declared trusted a span is shown in memory that is registered anyway, and stays so; what is taken back
+// from it is the lane.
 #pragma once
 
 #include "native/rdma/verbs.h"
@@ -37,6 +39,8 @@ class Owner {
   class Events {
    public:
     virtual Status OnNotified(uint32_t tag_index) = 0;
+    // Before memory that stays registered is let go while the peer may be moving it: the lane has to go.
+    virtual Status OnTakenBack() = 0;
 
    protected:
     ~Events() = default;
@@ -54,8 +58,9 @@ class Owner {
   Status Work();
   bool has_work() const { return (!wanting_.empty() && has_room()) || !summing_.empty(); }
   // A tag ended: takes back what was exposed for it, at once. The uses of it that are over go to the caller:
-  // letting go of their memory may run callbacks that end other tags, or this.
-  void OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over);
+  // letting go of their memory may run callbacks that end other tags, or this. A status other than ok ends
+  // the connection.
+  Status OnTagEnded(uint32_t index, std::vector<TagTable::Use>& over);
 
  private:
   struct Exposure {
@@ -63,7 +68,12 @@ class Owner {
     const uint8_t* data = nullptr;
     uint32_t length = 0;
     BufferRef bounce;  // bytes of a file
+    // Exactly this; or, of a peer that is trusted, the memory around it.
     std::unique_ptr<Registration> registration;
+    std::optional<Registrations::Lease> shared;
+
+    bool exposed() const { return registration || shared; }
+    uint32_t key() const { return registration ? registration->get()->rkey : shared->memory().rkey; }
   };
   struct Span {
     std::vector<Exposure> pieces;
@@ -110,18 +120,20 @@ class Owner {
   void OnDrop(uint32_t number);
 
   void Want(Served& served);
-  void Grant(Served& served);
+  Status Grant(Served& served);
   static std::vector<SliceCursor::Piece> Join(const std::vector<Slice>& slices, SliceCursor& at,
-                                              uint64_t wanted, uint64_t& joined);
+                                              uint64_t wanted, size_t pieces_max, uint64_t& joined);
   Status Expose(Served& served, Span& span);
   Status ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposure& out);
+  Status ExposeShared(const SliceCursor::Piece& piece, std::vector<Exposure>& out);
+  static void EncodePieces(const std::vector<Exposure>& pieces, uint8_t* out);
   void Withdraw(Span& span);
   void SumSoon(Served& served);
   Status SumStep(Served& served);
   Status SumMore(Span& span, uint64_t length_max);
   Status EndSpan(Served& served);
   void Refuse(Kind kind, uint32_t number, const Status& why);
-  void Fail(Served& served, Code why);
+  [[nodiscard]] Status Fail(Served& served, Code why);
   void Erase(Served& served);
 
   Wiring& wiring_;

@@ -1,5 +1,7 @@
 // What a peer may keep: all of what a tag stands for, for small operations again and again without asking.
 // Only of tags that stand until somebody ends them, and only of slabs, which nobody can take away unheard.
+// Registered as exactly its bytes, for a trusted peer too: that is once for a tag and not for an operation,
+// and taking it back costs no queue pair.
 #include <algorithm>
 
 #include "native/rdma/owner.h"
@@ -26,11 +28,7 @@ bool Owner::Keep(const Record& record, const TagTable::Use& use) {
   kept->number = ++last_kept_;
   uint8_t* out = wiring_.messenger.Add(kGrantBytes + kept->pieces.size() * kPieceBytes);
   out += EncodeGrant(Kind::kKeep, 0, record.number, kept->number, uint32_t(kept->pieces.size()), out);
-  for (const Exposure& piece : kept->pieces) {
-    EncodePiece({reinterpret_cast<uintptr_t>(piece.data), piece.length, piece.registration->get()->rkey},
-                out);
-    out += kPieceBytes;
-  }
+  EncodePieces(kept->pieces, out);
   kept_bytes_ += length;
   kept_.push_back(std::move(kept));
   return true;
@@ -39,7 +37,7 @@ bool Owner::Keep(const Record& record, const TagTable::Use& use) {
 Status Owner::ExposeAll(Kept& kept, bool reading) {
   SliceCursor at;
   uint64_t joined = 0;
-  const std::vector<SliceCursor::Piece> pieces = Join(kept.use.slices(), at, kept.length, joined);
+  const std::vector<SliceCursor::Piece> pieces = Join(kept.use.slices(), at, kept.length, kPiecesMax, joined);
   const bool slabs = std::all_of(pieces.begin(), pieces.end(), [](const SliceCursor::Piece& piece) {
     return piece.slice->buffer->region().kind() == Region::Kind::kSlab;
   });

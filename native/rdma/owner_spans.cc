@@ -7,6 +7,13 @@
 #if SPLITPLANE_HAS_VERBS
 
 namespace splitplane::rdma {
+namespace {
+
+// A span is no longer than a chunk of shared memory: no piece of it lies in more than two.
+constexpr size_t kChunksPerPieceMax = 2;
+static_assert(kSpanBytesMax <= kChunkBytes);
+
+}  // namespace
 
 void Owner::Want(Served& served) {
   if (served.in_wanting || served.granted == served.total || served.spans.size() >= kSpansMax) return;
@@ -19,7 +26,7 @@ Status Owner::Work() {
     Served& served = *wanting_.front();
     wanting_.pop_front();
     served.in_wanting = false;
-    Grant(served);
+    if (Status status = Grant(served); !status.ok()) return status;
   }
   while (!summing_.empty() && wiring_.reactor.budget > 0) {
     Served& served = *summing_.front();
@@ -30,7 +37,7 @@ Status Owner::Work() {
   return {};
 }
 
-void Owner::Grant(Served& served) {
+Status Owner::Grant(Served& served) {
   wiring_.reactor.progressed = true;
   if (served.use.revoked(wiring_.reactor.now)) return Fail(served, Code::kTagRevoked);
   Span& span = served.spans.emplace_back();
@@ -43,18 +50,22 @@ void Owner::Grant(Served& served) {
   uint8_t* out = wiring_.messenger.Add(kGrantBytes + span.pieces.size() * kPieceBytes);
   out += EncodeGrant(Kind::kGrant, span.summed ? kFlagChecksum : 0, served.number, span.crc,
                      uint32_t(span.pieces.size()), out);
-  for (const Exposure& piece : span.pieces) {
-    EncodePiece({reinterpret_cast<uintptr_t>(piece.data), piece.length, piece.registration->get()->rkey},
-                out);
-    out += kPieceBytes;
-  }
+  EncodePieces(span.pieces, out);
   if (summed && !span.summed) SumSoon(served);
   Want(served);
+  return {};
+}
+
+void Owner::EncodePieces(const std::vector<Exposure>& pieces, uint8_t* out) {
+  for (const Exposure& piece : pieces) {
+    EncodePiece({reinterpret_cast<uintptr_t>(piece.data), piece.length, piece.key()}, out);
+    out += kPieceBytes;
+  }
 }
 
 // The next bytes, at most `wanted`, in as few pieces as they lie in.
 std::vector<SliceCursor::Piece> Owner::Join(const std::vector<Slice>& slices, SliceCursor& at,
-                                            uint64_t wanted, uint64_t& joined) {
+                                            uint64_t wanted, size_t pieces_max, uint64_t& joined) {
   std::vector<SliceCursor::Piece> pieces;
   while (joined < wanted) {
     const SliceCursor::Piece piece = at.Next(slices, wanted - joined);
@@ -65,7 +76,7 @@ std::vector<SliceCursor::Piece> Owner::Join(const std::vector<Slice>& slices, Sl
     if (adjacent) {
       last->length += piece.length;
     } else {
-      if (pieces.size() == kPiecesMax) break;
+      if (pieces.size() == pieces_max) break;
       pieces.push_back(piece);
     }
     at.Advance(slices, piece.length);
@@ -74,18 +85,43 @@ std::vector<SliceCursor::Piece> Owner::Join(const std::vector<Slice>& slices, Sl
   return pieces;
 }
 
-// Registers the next bytes of an operation.
+// Makes the next bytes of an operation reachable.
 Status Owner::Expose(Served& served, Span& span) {
   const bool reading = served.kind == Kind::kRead;
   const uint64_t wanted = std::min<uint64_t>(served.total - served.granted, kSpanBytesMax);
+  const size_t pieces_max = wiring_.trusted ? kPiecesMax / kChunksPerPieceMax : kPiecesMax;
   const std::vector<SliceCursor::Piece> pieces =
-      Join(served.use.slices(), served.granted_to, wanted, span.length);
+      Join(served.use.slices(), served.granted_to, wanted, pieces_max, span.length);
   served.granted += span.length;
-  for (const SliceCursor::Piece& piece : pieces) {
-    Exposure& exposure = span.pieces.emplace_back();
-    if (Status status = ExposePiece(piece, reading, exposure); !status.ok()) return status;
-    exposed_bytes_ += exposure.length;
+  Status status;
+  for (size_t i = 0; status.ok() && i < pieces.size(); i++) {
+    // A file's bytes lie in memory only for this.
+    const bool shared = wiring_.trusted && !pieces[i].is_file();
+    status = shared ? ExposeShared(pieces[i], span.pieces)
+                    : ExposePiece(pieces[i], reading, span.pieces.emplace_back());
+  }
+  for (const Exposure& piece : span.pieces) {
+    if (!piece.exposed()) continue;
+    exposed_bytes_ += piece.length;
     exposed_pieces_++;
+  }
+  return status;
+}
+
+// What is registered anyway, chunk by chunk.
+Status Owner::ExposeShared(const SliceCursor::Piece& piece, std::vector<Exposure>& out) {
+  Region& region = piece.slice->buffer->region();
+  if (Status there = region.Check(); !there.ok()) return there;
+  const uint64_t begin = piece.slice->buffer->offset() + piece.slice->offset + piece.offset;
+  for (uint64_t done = 0; done < piece.length;) {
+    Result<Registrations::Lease> lease = wiring_.registrations.Reach(region, begin + done);
+    if (!lease.ok()) return lease.status();
+    Exposure& exposure = out.emplace_back();
+    exposure.slice = piece.slice;
+    exposure.data = piece.data() + done;
+    exposure.length = uint32_t(std::min(piece.length - done, lease->end() - (begin + done)));
+    exposure.shared.emplace(std::move(*lease));
+    done += exposure.length;
   }
   return {};
 }
@@ -117,11 +153,13 @@ Status Owner::ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposur
   return {};
 }
 
-// Afterwards the peer's device reaches nothing of it: the call returns when the device has let go.
+// Afterwards the peer's device reaches nothing of it, unless the peer is trusted: the call returns when the
+// device has let go.
 void Owner::Withdraw(Span& span) {
   for (Exposure& piece : span.pieces) {
-    if (!piece.registration) continue;
+    if (!piece.exposed()) continue;
     piece.registration.reset();
+    piece.shared.reset();
     exposed_bytes_ -= piece.length;
     exposed_pieces_--;
   }
@@ -141,10 +179,7 @@ Status Owner::SumStep(Served& served) {
                                  [&](const Span& one) { return !one.summed && (reading || one.moved); });
   if (span == served.spans.end()) return {};
   wiring_.reactor.progressed = true;
-  if (Status status = SumMore(*span, kStepBytes); !status.ok()) {
-    Fail(served, status.code());
-    return {};
-  }
+  if (Status status = SumMore(*span, kStepBytes); !status.ok()) return Fail(served, status.code());
   if (span->piece < span->pieces.size()) {
     SumSoon(served);
     return {};
@@ -156,9 +191,7 @@ Status Owner::SumStep(Served& served) {
     EncodeSpan(Kind::kChecksum, served.number, index, span->crc, wiring_.messenger.Add(kSpanRecordBytes));
     return {};
   }
-  if (span->crc == span->claimed) return EndSpan(served);
-  Fail(served, Code::kChecksumMismatch);
-  return {};
+  return span->crc == span->claimed ? EndSpan(served) : Fail(served, Code::kChecksumMismatch);
 }
 
 Status Owner::SumMore(Span& span, uint64_t length_max) {

@@ -49,13 +49,13 @@ class ConnectionTarget {
 
 struct Reactor {
   Reactor(const Verbs& verbs, TransportContext with, Fd epoll_fd)
-      : library(verbs), context(with), epoll(std::move(epoll_fd)) {}
+      : library(verbs, stats.registrations), context(with), epoll(std::move(epoll_fd)) {}
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
+  TransportStats stats;
   Library library;
   TransportContext context;
-  TransportStats stats;
   Fd epoll;
   std::shared_ptr<EventChannel> channel;
   std::vector<std::shared_ptr<Device>> devices;

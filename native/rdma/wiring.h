@@ -28,6 +28,7 @@ struct Wiring {
   Lane& lane;
   Registrations& registrations;
   uint32_t pieces_max = 1;  // of memory, in one part
+  bool trusted = false;     // the peer may reach `registrations`, too
 };
 
 }  // namespace splitplane::rdma

@@ -22,8 +22,8 @@ struct Connection::Works {
     control.reset();
   }
   // Once the queue pairs and the path are there.
-  void Join(uint32_t pieces_max, Owner::Events& events) {
-    wiring.emplace(Wiring{reactor_, domain, *messenger, *lane, registrations, pieces_max});
+  void Join(uint32_t pieces_max, bool trusted, Owner::Events& events) {
+    wiring.emplace(Wiring{reactor_, domain, *messenger, *lane, registrations, pieces_max, trusted});
     asker.emplace(*wiring);
     owner.emplace(*wiring, events);
   }

@@ -88,6 +88,7 @@ struct TransportStats {
   uint64_t bytes_copied = 0;                    // of those, copied in user space by this process
   uint64_t frames_sent = 0, frames_received = 0;
   uint64_t operations_served = 0, operations_refused = 0;
+  uint64_t registrations = 0;  // of memory with a device
 };
 
 // What Poll() tells. Implementations may call any method of the endpoint except its destructor from inside.
@@ -162,12 +163,17 @@ class Listener {
 
 struct ListenOptions {
   uint32_t endpoints_max = 10'000;  // accepted and open at once; more are refused at the door
+  // A transport may let the peers' devices reach more memory than a tag stands for, as long as they are
+  // connected and whatever is revoked, where that saves work for every operation. For peers that could as
+  // well be threads of this process. A peer neither asks for it nor learns of it.
+  bool trusted_peers = false;
 };
 
 struct ConnectOptions {
   uint32_t data_channels =
       1;  // parallel paths for bulk data where a transport has such (TCP: sockets), 1..16
   MonotonicNs deadline = kNever;
+  bool trusted_peer = false;  // as ListenOptions::trusted_peers
 };
 
 // What a transport is given by its engine.

@@ -185,7 +185,7 @@ class ProtocolTest : public testing::Test {
     listener = *bob->engine->Listen("fake", "bob:1", {});
   }
   virtual SessionId Dial(NodeId expected = {}) {
-    auto session = alice->engine->Connect(Over("fake", "bob:1"), 1, expected);
+    auto session = alice->engine->Connect(Over("fake", "bob:1"), {}, expected);
     EXPECT_TRUE(session.ok()) << session.status().ToString();
     return session.ok() ? *session : 0;
   }

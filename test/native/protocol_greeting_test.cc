@@ -92,7 +92,7 @@ TEST_F(ProtocolGreeting, RefusesMoreSessionsThanAllowed) {
   Settle();
   EXPECT_EQ(alice->opened.size(), 2u);
   EXPECT_EQ(alice->ClosedWith(third), Code::kLimitExceeded);
-  EXPECT_EQ(bob->engine->Connect(Over("fake", "bob:1"), 1, {}).status().code(), Code::kLimitExceeded);
+  EXPECT_EQ(bob->engine->Connect(Over("fake", "bob:1"), {}, {}).status().code(), Code::kLimitExceeded);
 }
 
 TEST_F(ProtocolGreeting, WaitsForAUserWhoAnswersLate) {
@@ -169,12 +169,12 @@ TEST_F(ProtocolGreeting, SaysWhenNobodyAnswers) {
 
 TEST_F(ProtocolGreeting, SaysAtOnceWhenNobodyListens) {
   MakeNodes();
-  EXPECT_EQ(alice->engine->Connect(Over("fake", "nobody:1"), 1, {}).status().code(),
+  EXPECT_EQ(alice->engine->Connect(Over("fake", "nobody:1"), {}, {}).status().code(),
             Code::kConnectionRefused);
-  EXPECT_EQ(alice->engine->Connect(Over("smoke", "bob:1"), 1, {}).status().code(),
+  EXPECT_EQ(alice->engine->Connect(Over("smoke", "bob:1"), {}, {}).status().code(),
             Code::kTransportUnavailable);
   bob->engine->CloseListener(listener);
-  EXPECT_EQ(alice->engine->Connect(Over("fake", "bob:1"), 1, {}).status().code(), Code::kConnectionRefused);
+  EXPECT_EQ(alice->engine->Connect(Over("fake", "bob:1"), {}, {}).status().code(), Code::kConnectionRefused);
 }
 
 TEST_F(ProtocolGreeting, CutAnywhereEndsBothSidesWithAReason) {

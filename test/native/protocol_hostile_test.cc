@@ -335,7 +335,7 @@ TEST_F(ProtocolHostile, WelcomesThatLie) {
     Hello welcome = raw.hello;
     welcome.session = {1};
     change(welcome);
-    const SessionId session = *alice->engine->Connect(Over("fake", "raw:1"), 1, {});
+    const SessionId session = *alice->engine->Connect(Over("fake", "raw:1"), {}, {});
     Run();
     raw.Post(EncodeHello(FrameType::kWelcome, welcome, 0));
     Run();

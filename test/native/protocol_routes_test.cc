@@ -31,9 +31,9 @@ class ProtocolRoutes : public ScriptedTest {
       ASSERT_TRUE(bob->engine->Listen(transport, "bob:1", {}).ok());
     }
   }
-  Result<SessionId> TryToDial() { return alice->engine->Connect(routes, 1, {}); }
+  Result<SessionId> TryToDial() { return alice->engine->Connect(routes, {}, {}); }
   SessionId Dial(NodeId expected = {}) override {
-    auto session = alice->engine->Connect(routes, 1, expected);
+    auto session = alice->engine->Connect(routes, {}, expected);
     EXPECT_TRUE(session.ok()) << session.status().ToString();
     return session.ok() ? *session : 0;
   }
@@ -149,8 +149,8 @@ TEST_F(ProtocolRoutes, WhenNoneReachesAnybodyTheSentenceNamesAll) {
   EXPECT_EQ(alice->ClosedWith(session), Code::kConnectionRefused);
   EXPECT_EQ(alice->closed[session].ToString(),
             "connect: over fake: connect: nobody listens there; over spare: nobody listens there");
-  EXPECT_EQ(alice->engine->Connect({}, 1, {}).status().code(), Code::kInvalidArgument);
-  EXPECT_EQ(alice->engine->Connect(std::vector<Route>(kRoutesMax + 1, routes[0]), 1, {}).status().code(),
+  EXPECT_EQ(alice->engine->Connect({}, {}, {}).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(alice->engine->Connect(std::vector<Route>(kRoutesMax + 1, routes[0]), {}, {}).status().code(),
             Code::kInvalidArgument);
 }
 

@@ -29,7 +29,8 @@ class ProtocolOver : public testing::TestWithParam<Carrier> {
     const char* name = GetParam().entry.name;
     auto listener = bob->engine->Listen(name, GetParam().address, {});
     ASSERT_TRUE(listener.ok()) << listener.status().ToString();
-    auto session = alice->engine->Connect(Over(name, bob->engine->ListenerAddress(*listener)), 2, {});
+    auto session =
+        alice->engine->Connect(Over(name, bob->engine->ListenerAddress(*listener)), {.data_channels = 2}, {});
     ASSERT_TRUE(session.ok()) << session.status().ToString();
   }
   // Polls both until `done`; gives up only when the test has long been lost.

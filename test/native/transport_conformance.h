@@ -26,6 +26,8 @@ struct Kind {
   // An address to listen on, different at each call where that matters.
   std::function<std::string()> address;
   uint32_t data_channels = 1;
+  // What each side declares of the other.
+  bool listener_trusts = false, dialer_trusts = false;
 };
 const std::vector<Kind>& Kinds();
 // The name of the one over verbs without a device (rdma_fake_verbs.h).

@@ -92,10 +92,12 @@ class Doors {
   }
 }
 
+const OPTIONS = { connectionsMax: 1, trustedPeers: false };
+
 describe('openListeners', () => {
   test('all on the port that TCP picked', () => {
     const doors = new Doors();
-    const opened = openListeners(doors, 'auto', KNOWN, '[::1]:0', 1);
+    const opened = openListeners(doors, 'auto', KNOWN, '[::1]:0', OPTIONS);
     expect(doors.asked).toEqual(['tcp [::1]:0', 'light [::1]:40000', 'rdma [::1]:40000']);
     expect(opened.address).toBe('[::1]:40000');
     expect(opened.addresses).toEqual(['light://[::1]:40000', 'rdma://[::1]:40000', 'tcp://[::1]:40000']);
@@ -106,7 +108,7 @@ describe('openListeners', () => {
   test('what cannot listen here is left out and told', () => {
     const doors = new Doors((transport) => (transport === 'rdma' ? 'TRANSPORT_UNAVAILABLE' : undefined));
     doors.transports = facts({ light: 'it is dark' });
-    const { addresses, passedOver } = openListeners(doors, 'auto', KNOWN, '127.0.0.1:7350', 1);
+    const { addresses, passedOver } = openListeners(doors, 'auto', KNOWN, '127.0.0.1:7350', OPTIONS);
     expect(addresses).toEqual(['tcp://127.0.0.1:7350']);
     expect(passedOver).toEqual([
       { transport: 'light', code: 'TRANSPORT_UNAVAILABLE', reason: 'it is dark' },
@@ -122,7 +124,7 @@ describe('openListeners', () => {
   test('none is an error that names each reason', async () => {
     const doors = new Doors(() => 'TRANSPORT_UNAVAILABLE');
     doors.transports = facts({ light: 'it is dark' });
-    const refused = await failure(() => openListeners(doors, 'auto', KNOWN, '127.0.0.1:1', 1));
+    const refused = await failure(() => openListeners(doors, 'auto', KNOWN, '127.0.0.1:1', OPTIONS));
     expect(refused.code).toBe('TRANSPORT_UNAVAILABLE');
     for (const reason of ['it is dark', 'rdma does not', 'tcp does not'])
       expect(refused.message).toContain(reason);
@@ -130,14 +132,14 @@ describe('openListeners', () => {
 
   test('one that was asked for by name is not replaced', async () => {
     const doors = new Doors(() => 'TRANSPORT_UNAVAILABLE');
-    const refused = await failure(() => openListeners(doors, 'rdma', ['rdma'], '127.0.0.1:1', 1));
+    const refused = await failure(() => openListeners(doors, 'rdma', ['rdma'], '127.0.0.1:1', OPTIONS));
     expect(refused.message).toBe('rdma does not listen at 127.0.0.1:1.');
   });
 
   test('a port that somebody else has over one transport is an error, and nothing is left open', async () => {
     for (const refusal of ['ADDRESS_IN_USE', 'SYSTEM'] as const) {
       const doors = new Doors((transport) => (transport === 'rdma' ? refusal : undefined));
-      expect(await code(() => openListeners(doors, 'auto', KNOWN, '127.0.0.1:1', 1))).toBe(refusal);
+      expect(await code(() => openListeners(doors, 'auto', KNOWN, '127.0.0.1:1', OPTIONS))).toBe(refusal);
       expect(doors.open.size).toBe(0);
       expect(doors.asked).toHaveLength(3);
     }
@@ -147,11 +149,11 @@ describe('openListeners', () => {
     const doors = new Doors((transport, port) =>
       transport === 'rdma' && port < 40_006 ? 'ADDRESS_IN_USE' : undefined,
     );
-    const { addresses } = openListeners(doors, 'auto', ['rdma', 'tcp'], '127.0.0.1:0', 1);
+    const { addresses } = openListeners(doors, 'auto', ['rdma', 'tcp'], '127.0.0.1:0', OPTIONS);
     expect(new Set(addresses.map((address) => new URL(address).port)).size).toBe(1);
     expect(doors.open.size).toBe(2);
     const full = new Doors((transport) => (transport === 'rdma' ? 'ADDRESS_IN_USE' : undefined));
-    expect(await code(() => openListeners(full, 'auto', ['rdma', 'tcp'], '127.0.0.1:0', 1))).toBe(
+    expect(await code(() => openListeners(full, 'auto', ['rdma', 'tcp'], '127.0.0.1:0', OPTIONS))).toBe(
       'ADDRESS_IN_USE',
     );
     expect(full.open.size).toBe(0);
