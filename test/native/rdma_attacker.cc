@@ -22,7 +22,8 @@ Value Must(Result<Value> made) {
 
 }  // namespace
 
-Attacker::Attacker(const Verbs& verbs, const std::string& address) : memory(kMemoryBytes), library_(verbs) {
+Attacker::Attacker(const Verbs& verbs, const std::string& address)
+    : memory(kMemoryBytes), library_(verbs, registrations_) {
   events_ = Must(EventChannel::Make(library_));
   id_ = Must(ConnectionId::Make(events_, nullptr));
   Address to = Must(ParseAddress(address));

@@ -55,6 +55,7 @@ class Attacker final : public Messenger::Handler {
   void OnCompletion(const ibv_wc& completion);
   void Lose(const Status& why);
 
+  uint64_t registrations_ = 0;
   Library library_;
   RandomSource random_;
   TransportStats stats_;

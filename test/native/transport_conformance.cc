@@ -68,6 +68,7 @@ void AddFakeRdma(std::vector<Kind>& kinds) {
       {kFakeDevice,
        [](TransportContext context) { return rdma::MakeTransport(rdma::fake::Fabric::Table(), context); },
        [] { return std::string(rdma::fake::kAddress) + ":0"; }});
+  AddTrusted(kinds);
 }
 
 #else
