@@ -50,7 +50,9 @@ export const splitplaneRdmaSubject: Subject = {
       { metric: 'pull', size: MIB, mode: 'event', hosts },
       { metric: 'pull', size: 16 * MIB, mode: 'event', hosts },
       { metric: 'push', size: MIB, mode: 'event', hosts, checksum: false },
+      { metric: 'push', size: 16 * MIB, mode: 'event', hosts, checksum: false },
       { metric: 'pull', size: MIB, mode: 'event', hosts, checksum: false },
+      { metric: 'pull', size: 16 * MIB, mode: 'event', hosts, checksum: false },
     ]),
     { metric: 'write_rtt', size: 64, mode: 'busy', hosts: 2 },
     // The three parts of a round trip of a message: what perftest measures, this without it, and that of JavaScript without this.

@@ -21,7 +21,8 @@ const NAMESPACE = 'urn:splitplane:bench:1';
 const GRANT = `${NAMESPACE}/Grant`;
 const ECHO = `${NAMESPACE}/Echo`;
 const TEXT = `${NAMESPACE}/Text`;
-const TRANSFERS_IN_FLIGHT = 4;
+/** Where the peers' tools keep over a hundred under way, as those for RDMA do, a few more. */
+const TRANSFERS_IN_FLIGHT = { tcp: 4, rdma: 8 } as const;
 /** But not more bytes than this: what does not fit the processor's cache costs both ends. */
 const BYTES_IN_FLIGHT_MAX = 32 * MIB;
 /** Sends awaited together. */
@@ -192,7 +193,8 @@ async function transfer(
   }
   // Pushed and pulled out of one buffer, as the peers do.
   const source = touched(manager, task.size);
-  const inFlight = Math.min(TRANSFERS_IN_FLIGHT, Math.ceil(BYTES_IN_FLIGHT_MAX / task.size));
+  const transport = connection.peer.transport === 'rdma' ? 'rdma' : 'tcp';
+  const inFlight = Math.min(TRANSFERS_IN_FLIGHT[transport], Math.ceil(BYTES_IN_FLIGHT_MAX / task.size));
   const steps = Array.from({ length: inFlight }, () =>
     repeat(async (there, here) => {
       if (task.metric === 'push') {
