@@ -53,6 +53,15 @@ export interface Case {
   readonly checksum?: false;
 }
 
+const TRANSFERS_IN_FLIGHT = { tcp: 4, rdma: 8 } as const;
+/** But not more bytes than this: what does not fit the processor's cache costs both ends. */
+const BYTES_IN_FLIGHT_MAX = 32 * MIB;
+
+/** Transfers that are kept under way, in ours and in the peers that can be told. */
+export function transfersInFlight(transport: 'tcp' | 'rdma', size: number): number {
+  return Math.min(TRANSFERS_IN_FLIGHT[transport], Math.ceil(BYTES_IN_FLIGHT_MAX / size));
+}
+
 /** How long one measurement of one case may take. The warm-up is not measured; the timeout covers everything. */
 export interface Budget {
   readonly warmupMs: number;

@@ -13,6 +13,7 @@ import {
   type Metric,
   type Sample,
   type Subject,
+  transfersInFlight,
 } from '../measurement.js';
 import { clientHost, serverAddress, startToolOn } from '../rdma/hosts.js';
 
@@ -23,8 +24,6 @@ const PROGRAMS: Readonly<Partial<Record<Metric, string>>> = {
   write_rtt: 'ib_write_lat',
   message_rtt: 'ib_send_lat',
 };
-/** As many as our own traffic has under way, see subjects/splitplane.ts. */
-const depthOf = (size: number) => (size <= 8 * MIB ? 4 : 2);
 /** It takes no less. A first run of so many finds out how many fit into the budget. */
 const OPERATIONS_MIN = 5;
 const CALIBRATION_OPERATIONS = { bulk: OPERATIONS_MIN, latency: 50 };
@@ -63,8 +62,8 @@ async function runOnce(task: Case, operations: number, { timeoutMs }: Budget): P
     // Its output is buffered, and whether it listens is told nowhere else.
     `stdbuf -oL ${program} -R -F \${LAB_DEVICE:+--ib-dev=$LAB_DEVICE}`,
     `--size=${task.size} --iters=${operations}`,
-    ...(isBulk(task) ? [`--tx-depth=${depthOf(task.size)}`] : []),
-    ...(task.metric === 'pull' ? [`--outs=${depthOf(task.size)}`] : []),
+    ...(isBulk(task) ? [`--tx-depth=${transfersInFlight('rdma', task.size)}`] : []),
+    ...(task.metric === 'pull' ? [`--outs=${transfersInFlight('rdma', task.size)}`] : []),
     ...(task.mode === 'event' ? ['--events'] : []),
   ].join(' ');
   const server = await startToolOn('a', line);

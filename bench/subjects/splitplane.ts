@@ -13,7 +13,7 @@ import {
   type RegisteredBuffer,
   type RemoteBuffer,
 } from '../../lib/index.js';
-import { MIB, type Case, type Mode } from '../measurement.js';
+import { MIB, transfersInFlight, type Case, type Mode } from '../measurement.js';
 import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
 
@@ -21,10 +21,6 @@ const NAMESPACE = 'urn:splitplane:bench:1';
 const GRANT = `${NAMESPACE}/Grant`;
 const ECHO = `${NAMESPACE}/Echo`;
 const TEXT = `${NAMESPACE}/Text`;
-/** Where the peers' tools keep over a hundred under way, as those for RDMA do, a few more. */
-const TRANSFERS_IN_FLIGHT = { tcp: 4, rdma: 8 } as const;
-/** But not more bytes than this: what does not fit the processor's cache costs both ends. */
-const BYTES_IN_FLIGHT_MAX = 32 * MIB;
 /** Sends awaited together. */
 const SENDS_PER_BATCH = 256;
 /** Together two windows of credits: while the peer reads one the next is written. With one batch either side would wait for the other. */
@@ -194,8 +190,7 @@ async function transfer(
   // Pushed and pulled out of one buffer, as the peers do.
   const source = touched(manager, task.size);
   const transport = connection.peer.transport === 'rdma' ? 'rdma' : 'tcp';
-  const inFlight = Math.min(TRANSFERS_IN_FLIGHT[transport], Math.ceil(BYTES_IN_FLIGHT_MAX / task.size));
-  const steps = Array.from({ length: inFlight }, () =>
+  const steps = Array.from({ length: transfersInFlight(transport, task.size) }, () =>
     repeat(async (there, here) => {
       if (task.metric === 'push') {
         await there.write(source, { notify: true, checksum: task.checksum });
