@@ -157,6 +157,64 @@ TEST_P(TrustTest, FilesStayStrict) {
   }
 }
 
+// Memory of a buffer that nobody's program can look at meanwhile: who does ends with a signal.
+class Untouchable {
+ public:
+  explicit Untouchable(const Slice& pages) : pages_(pages) {
+    EXPECT_EQ(mprotect(pages_.data(), pages_.length, PROT_NONE), 0);
+  }
+  ~Untouchable() { EXPECT_EQ(mprotect(pages_.data(), pages_.length, PROT_READ | PROT_WRITE), 0); }
+  Untouchable(const Untouchable&) = delete;
+  Untouchable& operator=(const Untouchable&) = delete;
+
+ private:
+  const Slice pages_;
+};
+
+class UntouchedTest : public TransportTest {};
+
+// Goal: bulk data is moved without any program's hands: neither side's copies, reads or writes a byte of it.
+// Method: both sides' memory is registered by a first transfer, and then out of bounds for both programs
+// while the device moves it.
+TEST_P(UntouchedTest, NoProgramTouchesThePayload) {
+  Connect();
+  const BufferRef theirs = server.Filled(4 * kMiB, 11), ours = client.Buffer(4 * kMiB);
+  const auto pages = [](const BufferRef& buffer) {
+    const uint64_t page = uint64_t(getpagesize());
+    const uint64_t skipped = (page - reinterpret_cast<uintptr_t>(buffer->data()) % page) % page;
+    return Slice{buffer, skipped, (buffer->length() - skipped) / page * page};
+  };
+  const Slice from = pages(theirs), into = pages(ours);
+  ASSERT_EQ(from.length, into.length);
+  for (const Access access : {Access::kRead, Access::kWrite}) {
+    const bool reading = access == Access::kRead;
+    const Tag tag = server.Export(access, {from});
+    const auto move = [&] {
+      return End(reading ? Read(tag, 0, {into}, kQuick) : Write(tag, 0, {into}, kQuick)).status;
+    };
+    ASSERT_TRUE(move().ok());
+    std::memset(reading ? into.data() : from.data(), 0, into.length);
+    {
+      const Untouchable here(into), there(from);
+      ASSERT_TRUE(move().ok());
+    }
+    EXPECT_EQ(std::memcmp(into.data(), from.data(), into.length), 0);
+    EXPECT_EQ(into.data()[1000], Pattern(11, from.offset + 1000));
+  }
+  EXPECT_EQ(client.transport->stats().bytes_copied + server.transport->stats().bytes_copied, 0u);
+}
+
+// Where memory is registered for each operation, the kernel looks at it each time.
+std::vector<Kind> BothTrust() {
+  std::vector<Kind> kinds = TrustKinds();
+  std::erase_if(kinds, [](const Kind& kind) { return !kind.listener_trusts || !kind.dialer_trusts; });
+  return kinds;
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(UntouchedTest);
+INSTANTIATE_TEST_SUITE_P(Transports, UntouchedTest, testing::ValuesIn(BothTrust()),
+                         [](const auto& param) { return param.param.name; });
+
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TrustTest);
 INSTANTIATE_TEST_SUITE_P(Transports, TrustTest, testing::ValuesIn(TrustKinds()),
                          [](const auto& param) { return param.param.name; });
