@@ -51,6 +51,7 @@ describe('of suite rdma', () => {
       ['push', 'pull'].flatMap((metric) =>
         Object.keys(SIZES).flatMap((size) => [
           `${metric} ${size} ${place}: median at least 0.9 x perftest`,
+          `${metric} ${size} ${place}, no checksum: median at least 0.9 x perftest`,
           `${metric} ${size} ${place}: copies/byte at most 0`,
         ]),
       ),
@@ -71,7 +72,7 @@ describe('of suite rdma', () => {
     expect(verdictOn(description, rows, 'rdma')).toMatchObject({ own: 8, peer: 10, reached: false });
   });
 
-  test('what goes without a checksum is told, and not judged', () => {
+  test('what goes without a checksum is judged by itself', () => {
     const pull = (fields: Partial<Row>) =>
       row({ subject: 'splitplane', metric: 'pull', size: MIB, hosts: 1, ...fields });
     const rows = [pull({ median: 5 }), pull({ median: 9, checksum: false })];
@@ -79,6 +80,8 @@ describe('of suite rdma', () => {
     expect(verdict.own).toBeNull();
     const rate = 'pull 1 MiB within one host event: median at least 0.9 x perftest';
     expect(verdictOn(rate, rows, 'rdma').own).toBe(5);
+    const bare = 'pull 1 MiB within one host event, no checksum: median at least 0.9 x perftest';
+    expect(verdictOn(bare, rows, 'rdma').own).toBe(9);
   });
 
   test('not one byte may be copied', () => {
