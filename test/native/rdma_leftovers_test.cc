@@ -36,14 +36,7 @@ class RdmaLeftoversTest : public TransportTest {
     server.tags.Revoke(stands);
     (number % 2 == 0 ? endpoint.get() : remote)->Close(Status());
     ASSERT_TRUE(Run([&] { return client.closed.size() == 1 && server.closed.size() == 1; }));
-    endpoint.reset();
-    listener.reset();
-    for (Side* side : {&client, &server}) {
-      side->accepted.clear();
-      side->completions.clear();
-      side->closed.clear();
-      side->connected = 0;
-    }
+    Forget();
   }
   // What is left, as text; empty when nothing is.
   static std::string Left(const Side& side) {

@@ -152,12 +152,7 @@ TEST_P(RdmaTransferErrorsTest, RetriesAreOver) {
     EXPECT_EQ(why.code(), Code::kConnectionLost);
     EXPECT_THAT(std::string(why.detail()), HasSubstr(end.sentence));
     ExpectEnded(transfers, Code::kConnectionLost);
-    endpoint.reset();
-    listener.reset();
-    server.accepted.clear();
-    client.closed.clear();
-    server.closed.clear();
-    client.connected = 0;
+    Forget();
   }
 }
 
@@ -184,12 +179,7 @@ TEST_P(RdmaTransferErrorsTest, TheConnectionBreaks) {
     EXPECT_EQ(Closes().code(), Code::kConnectionLost);
     ExpectEnded(transfers, Code::kConnectionLost);
     faults().Release(Work::kPart);
-    endpoint.reset();
-    listener.reset();
-    server.accepted.clear();
-    client.closed.clear();
-    server.closed.clear();
-    client.connected = 0;
+    Forget();
   }
 }
 

@@ -228,6 +228,17 @@ void TransportTest::Connect() {
   remote->Bind({.session = 2, .principal = "client"});
 }
 
+void TransportTest::Forget() {
+  endpoint.reset();
+  listener.reset();
+  for (Side* side : {&client, &server}) {
+    side->accepted.clear();
+    side->completions.clear();
+    side->closed.clear();
+    side->connected = 0;
+  }
+}
+
 uint64_t TransportTest::Read(const Tag& tag, uint64_t offset, std::vector<Slice> into,
                              TransferOptions options) {
   uint64_t length = 0;

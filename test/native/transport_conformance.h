@@ -88,6 +88,8 @@ class TransportTest : public testing::TestWithParam<Kind> {
  protected:
   // Connects `client` to `server`, both bound.
   void Connect();
+  // Of what Connect() made, and what was told of it, nothing is left: it may be called again.
+  void Forget();
   uint64_t Read(const Tag& tag, uint64_t offset, std::vector<Slice> into, TransferOptions options = {});
   uint64_t Write(const Tag& tag, uint64_t offset, std::vector<Slice> from, TransferOptions options = {});
   // Runs until the operation has ended, and says how.
