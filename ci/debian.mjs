@@ -9,6 +9,13 @@ import { ScriptError, capture } from './process.mjs';
 // Another apt-get may be at work on a machine that has just started; wait for it rather than fail.
 const aptLockWaitSeconds = 120;
 
+// Each step of an installation and the time it gets: lists and downloads depend on a network that may stand still.
+const steps = [
+  { says: 'reading the lists of packages', args: ['update'], minutesMax: 3 },
+  { says: 'downloading', args: ['install', '--download-only'], named: true, minutesMax: 10 },
+  { says: 'unpacking', args: ['install', '--no-download'], named: true, minutesMax: 5 },
+];
+
 function missingPackages(packages) {
   const query = capture('dpkg-query', ['-W', '-f=${Package} ${db:Status-Status}\n', ...packages]);
   const installed = new Set(
@@ -20,10 +27,10 @@ function missingPackages(packages) {
   return packages.filter((name) => !installed.has(name));
 }
 
-function aptGet(args) {
+function aptGet(args, minutesMax) {
   const lock = ['-o', `DPkg::Lock::Timeout=${aptLockWaitSeconds}`];
   const command = ['DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq', ...lock, ...args];
-  const result = capture('env', command);
+  const result = capture('env', command, { timeoutMs: minutesMax * 60_000 });
   if (result.status !== 0) {
     throw new ScriptError(`apt-get ${args.join(' ')} failed:\n${result.stdout}${result.stderr}`);
   }
@@ -48,6 +55,8 @@ export function ensurePackages(packages) {
     );
   }
   console.log(`installing ${missing.join(' ')}`);
-  aptGet(['update']);
-  aptGet(['install', '-y', '--no-install-recommends', ...missing]);
+  for (const { says, args, named, minutesMax } of steps) {
+    console.log(`  ${says}, ${minutesMax} minutes at most`);
+    aptGet([...args, ...(named ? ['-y', '--no-install-recommends', ...missing] : [])], minutesMax);
+  }
 }

@@ -12,11 +12,12 @@ export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '
 export class ScriptError extends Error {}
 
 /**
- * Runs a program and gives back its output. A program that cannot be started answers with status 127,
- * as a shell would.
+ * Runs a program and gives back its output. A program that cannot be started, or is ended because `timeoutMs` have
+ * passed, answers with status 127, as a shell would for the first, and says so in `stderr`.
  */
-export function capture(command, args, { cwd = root } = {}) {
-  const result = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 64 << 20 });
+export function capture(command, args, { cwd = root, timeoutMs } = {}) {
+  const options = { cwd, encoding: 'utf8', maxBuffer: 64 << 20, timeout: timeoutMs };
+  const result = spawnSync(command, args, options);
   if (result.error) return { status: 127, stdout: '', stderr: String(result.error.message) };
   return { status: result.status ?? 1, stdout: result.stdout, stderr: result.stderr };
 }
