@@ -23,6 +23,8 @@ const packages = [
   // the peers that the benchmark measures
   'iperf3',
   'ucx-utils',
+  // the outside judge of manifests, policies and their schemas
+  'libxml2-utils',
   // the browser that the tests of web pages open
   'chromium',
   // the laboratory of two soft-RoCE hosts, and the headers that native/rdma is built with

@@ -43,6 +43,8 @@ export const ERROR_CODES = [
   'UNSUPPORTED', // This transport or peer cannot do it; the message names one that can.
   'SYSTEM', // Act on the operating system's error in the message.
   'MESSAGE_INVALID', // Correct the sender: what arrived is not a SOAP message that this side accepts.
+  'MANIFEST_INVALID', // Correct the manifest where the message says: FILE:LINE:COLUMN.
+  'POLICY_INVALID', // Correct the policy where the message says: FILE:LINE:COLUMN.
   'FAULT', // The peer answered with a SOAP fault; read `fault` and act on its subcode.
 ] as const;
 

@@ -1,6 +1,5 @@
 // Names and namespaces of a tag that was read: splits names at the colon, resolves prefixes, tells declarations from
-// attributes, by the letter of Namespaces in XML 1.0. Whatever is wrong is the peer's fault and said so.
-import { MessageRefusedError } from '../soap/fault.js';
+// attributes, by the letter of Namespaces in XML 1.0. Says what is wrong; whose fault that is, its caller knows.
 import { NO_ATTRIBUTES, type XmlAttribute } from '../soap/infoset.js';
 import {
   DSSP,
@@ -20,6 +19,17 @@ import { isNcName } from './xml-text.js';
 export interface SplitName {
   readonly prefix: string;
   readonly localName: string;
+}
+
+/** What is wrong with a document: a sentence without its subject, which is for whoever reads the document to name. */
+export class XmlRefusal extends Error {
+  constructor(
+    predicate: string,
+    /** The limit that was exceeded; the predicate then says of what, without the number. */
+    readonly limit?: number,
+  ) {
+    super(predicate);
+  }
 }
 
 /** Names that are remembered; beyond this, all are forgotten and remembered anew. */
@@ -42,9 +52,7 @@ function splitNewName(name: string): SplitName {
   const prefix = colon < 0 ? '' : copied(name.slice(0, colon));
   const localName = copied(name.slice(colon + 1));
   if (!isNcName(localName) || (colon >= 0 && !isNcName(prefix)) || prefix === 'xmlns') {
-    throw MessageRefusedError.sender(
-      'The message has a malformed name. Names have one colon at most, not at an end.',
-    );
+    throw new XmlRefusal('has a malformed name. Names have one colon at most, not at an end.');
   }
   const split = { prefix, localName };
   if (name.length <= NAME_LENGTH_KEPT_MAX) {
@@ -58,9 +66,7 @@ function splitNewName(name: string): SplitName {
 export function resolvePrefix(scope: NamespaceScope | undefined, prefix: string): string {
   const namespace = scope === undefined ? resolveBuiltIn(prefix) : scope.resolve(prefix);
   if (namespace === undefined) {
-    throw MessageRefusedError.sender(
-      'The message uses a prefix that it does not declare. Declare each prefix.',
-    );
+    throw new XmlRefusal('uses a prefix that it does not declare. Declare each prefix.');
   }
   return namespace;
 }
@@ -70,7 +76,7 @@ export function readDeclarations(
   outer: NamespaceScope | undefined,
   attributeNames: readonly string[],
   values: readonly string[],
-  limits: XmlLimits,
+  limits: Pick<XmlLimits, 'declarationsMax'>,
 ): NamespaceScope | undefined {
   let scope = outer;
   for (let index = 0; index < attributeNames.length; index++) {
@@ -83,7 +89,7 @@ export function readDeclarations(
     if (prefix !== 'xml') scope = new NamespaceScope(scope, prefix, KNOWN_NAMESPACES.get(value) ?? value);
   }
   if (scope !== undefined && scope.count > limits.declarationsMax) {
-    throw MessageRefusedError.limit('more namespace declarations in scope', limits.declarationsMax);
+    throw new XmlRefusal('more namespace declarations in scope', limits.declarationsMax);
   }
   return scope;
 }
@@ -112,14 +118,14 @@ export function readAttributes(
   return attributes;
 }
 
-function isDeclaration(name: string): boolean {
+/** Whether an attribute is a declaration, by its name. */
+export function isDeclaration(name: string): boolean {
   return name.startsWith('xmlns') && (name.length === 5 || name.charCodeAt(5) === 0x3a);
 }
 
 function splitDeclaration(name: string): string {
   const prefix = copied(name.slice('xmlns:'.length));
-  if (!isNcName(prefix))
-    throw MessageRefusedError.sender('The message declares a malformed prefix. Correct it.');
+  if (!isNcName(prefix)) throw new XmlRefusal('declares a malformed prefix. Correct it.');
   return prefix;
 }
 
@@ -129,14 +135,13 @@ function checkDeclaration(prefix: string, namespace: string): void {
     prefix === 'xml'
       ? namespace === XML
       : prefix !== 'xmlns' && namespace !== XML && namespace !== XMLNS && (namespace !== '' || prefix === '');
-  if (!allowed)
-    throw MessageRefusedError.sender('The message has a forbidden namespace declaration. Leave it out.');
+  if (!allowed) throw new XmlRefusal('has a forbidden namespace declaration. Leave it out.');
 }
 
 function checkUnique(attributes: readonly XmlAttribute[]): void {
   const seen = new Set(attributes.map(({ namespace, localName }) => `{${namespace}}${localName}`));
   if (seen.size === attributes.length) return;
-  throw MessageRefusedError.sender('The message has two attributes of one name on one element. Send one.');
+  throw new XmlRefusal('has two attributes of one name on one element. Send one.');
 }
 
 function copied(text: string): string {

@@ -6,7 +6,15 @@ import { MessageRefusedError } from '../soap/fault.js';
 import { NO_ATTRIBUTES, NO_CHILDREN, XmlElement, type XmlAttribute, type XmlNode } from '../soap/infoset.js';
 import { SOAP, type NamespaceScope } from '../soap/namespaces.js';
 import type { XmlLimits } from './xml-limits.js';
-import { readAttributes, readDeclarations, resolvePrefix, splitName, type SplitName } from './xml-names.js';
+import {
+  readAttributes,
+  readDeclarations,
+  resolvePrefix,
+  splitName,
+  XmlRefusal,
+  type SplitName,
+} from './xml-names.js';
+import { isXml10InUtf8 } from './xml-preamble.js';
 import { isBlank } from './xml-text.js';
 import { PROLOGUE_SCOPE } from './xml-prologue.js';
 
@@ -18,8 +26,6 @@ const OWN_START = '<s:Envelope><s:Body>';
  * in a comment or a CDATA section, never hides a real one; the parser says which it is.
  */
 const BODY_TAG = /<(?:[^\s<>&"'/=:]+:)?Body(?:\s(?:[^<>"']|"[^"<]*"|'[^'<]*')*|\/)?>/g;
-
-const XML_DECLARATION = /^\uFEFF?<\?xml\s([^?]*)/;
 
 /** UTF-16 units of the parser's message that are passed on. */
 const PARSER_MESSAGE_LENGTH_MAX = 160;
@@ -247,11 +253,7 @@ export class XmlReader {
 
 /** XML 1.0 in UTF-8, or no message. SOAP 1.2 part 1, section 5. The parser sees to what else is wrong with it. */
 function checkXmlDeclaration(text: string): void {
-  const declaration = XML_DECLARATION.exec(text)?.[1];
-  if (declaration === undefined) return;
-  const [, version] = /\bversion\s*=\s*["']([^"']*)/.exec(declaration) ?? [];
-  const [, encoding = 'UTF-8'] = /\bencoding\s*=\s*["']([^"']*)/.exec(declaration) ?? [];
-  if (version === '1.0' && /^(?:utf-8|us-ascii)$/i.test(encoding)) return;
+  if (isXml10InUtf8(text)) return;
   throw MessageRefusedError.sender(
     'The message declares itself something other than XML 1.0 in UTF-8. Send that.',
   );
@@ -260,6 +262,11 @@ function checkXmlDeclaration(text: string): void {
 /** What went wrong while parsing, as the refusal of the message: the parser says what is not well-formed. */
 function asRefusal(error: unknown): MessageRefusedError {
   if (error instanceof MessageRefusedError) return error;
+  if (error instanceof XmlRefusal) {
+    const { message, limit } = error;
+    if (limit !== undefined) return MessageRefusedError.limit(message, limit);
+    return MessageRefusedError.sender(`The message ${message}`);
+  }
   // The parser's sentence may quote the message at any length.
   const why = (error instanceof Error ? error.message : String(error)).slice(0, PARSER_MESSAGE_LENGTH_MAX);
   return MessageRefusedError.sender(`The message is not well-formed XML: ${why} Correct the sender.`, {
