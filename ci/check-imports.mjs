@@ -42,7 +42,7 @@ const typescriptLayers = {
   'lib/serializer': below('soap', 'errors'),
   'lib/dataplane': below('errors'),
   'lib/network': below('serializer', 'soap', 'dataplane', 'errors'),
-  'lib/runtime': below('network', 'serializer', 'soap', 'errors'),
+  'lib/runtime': below('network', 'serializer', 'soap', 'dataplane', 'errors'),
   'lib/index': below('runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
   'lib/cli': below('index', 'runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
   // The laboratory is what tests, the benchmark and the demo of RDMA have to run on.

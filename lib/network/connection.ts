@@ -248,7 +248,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
         },
         reject: fail,
       });
-      outgoing.sent.catch(fail);
+      outgoing.sent.then(options.accepted, fail);
     });
   }
 

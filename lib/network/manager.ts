@@ -64,6 +64,12 @@ interface Opening {
   reject(error: SplitplaneError): void;
 }
 
+/** A connection that messages find by the address in their wsa:To. */
+interface SharedConnection {
+  readonly connecting: Promise<Connection>;
+  connection: Connection | undefined;
+}
+
 export class NetworkManager extends EventEmitter<NetworkManagerEvents> implements AsyncDisposable {
   readonly #options: CompleteOptions;
   readonly #serializers: SerializerRegistry;
@@ -72,7 +78,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   readonly #connections = new Map<number, Connection>();
   readonly #opening = new Map<number, Opening>();
   readonly #listeners = new Map<number, { allowInsecure: boolean }>();
-  readonly #byAddress = new Map<string, Promise<Connection>>();
+  readonly #byAddress = new Map<string, SharedConnection>();
   readonly #queue: MessageQueue;
   readonly #seen = new SeenMessages();
   #closed = false;
@@ -254,12 +260,46 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
    * there is none. Otherwise like Connection.send.
    */
   async send(envelope: Envelope, options: SendOptions & ConnectOptions = {}): Promise<Sent> {
-    return await (await this.#route(envelope, options)).send(envelope, options);
+    return await (await this.connectionTo(envelope.to, options)).send(envelope, options);
   }
 
   /** Like send, and settles with the answer; see Connection.request. */
   async request(envelope: Envelope, options: SendOptions & ConnectOptions = {}): Promise<Message> {
-    return await (await this.#route(envelope, options)).request(envelope, options);
+    return await (await this.connectionTo(envelope.to, options)).request(envelope, options);
+  }
+
+  /**
+   * The connection to where an address or wsa:To points (dos://HOST:PORT/NAME); it is made when there is none. Rejects as
+   * connect() does, and with ADDRESS_INVALID for what names no host.
+   */
+  async connectionTo(to: string, options: ConnectOptions = {}): Promise<Connection> {
+    if (!/^[a-z]+:\/\//.test(to) || /^https?:/.test(to)) {
+      throw new SplitplaneError(
+        'ADDRESS_INVALID',
+        `wsa:To is ${to}, which names no host. Write dos://HOST:PORT/NAME, or send on a connection.`,
+      );
+    }
+    const parsed = parseAddress(to);
+    const key = `${parsed.transport} ${parsed.host} ${parsed.port}`;
+    const shared = this.#byAddress.get(key) ?? this.#connectShared(key, to, options);
+    if (shared.connection !== undefined) return shared.connection;
+    // Others wait for the same connection: it is not theirs to lose when this caller gives up.
+    return await new Promise((resolve, reject) => {
+      const stopWatching = watch(options, reject);
+      void shared.connecting.then(resolve, reject).finally(stopWatching);
+    });
+  }
+
+  #connectShared(key: string, to: string, options: ConnectOptions): SharedConnection {
+    const connecting = this.connect(to, { ...options, signal: undefined, deadlineMs: undefined });
+    const shared: SharedConnection = { connecting, connection: undefined };
+    this.#byAddress.set(key, shared);
+    const forget = (): boolean => this.#byAddress.delete(key);
+    connecting.then((connection) => {
+      shared.connection = connection;
+      return connection.closed.then(forget);
+    }, forget);
+    return shared;
   }
 
   /** Stops listening, closes every connection in good order, and gives the memory back. Idempotent. */
@@ -284,25 +324,6 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  async #route(envelope: Envelope, options: ConnectOptions): Promise<Connection> {
-    if (!/^[a-z]+:\/\//.test(envelope.to) || /^https?:/.test(envelope.to)) {
-      throw new SplitplaneError(
-        'ADDRESS_INVALID',
-        `wsa:To is ${envelope.to}, which names no host. Write dos://HOST:PORT/NAME, or send on a connection.`,
-      );
-    }
-    const parsed = parseAddress(envelope.to);
-    const key = `${parsed.transport} ${parsed.host} ${parsed.port}`;
-    let connecting = this.#byAddress.get(key);
-    if (connecting === undefined) {
-      connecting = this.connect(envelope.to, options);
-      this.#byAddress.set(key, connecting);
-      const forget = (): boolean => this.#byAddress.delete(key);
-      connecting.then((connection) => connection.closed.then(forget), forget);
-    }
-    return await connecting;
   }
 
   /** The transports for one connect(), out of those the manager allows. */

@@ -15,6 +15,8 @@ export const WAITING_MESSAGES_MAX = 65_536;
 export interface SendOptions extends OperationOptions {
   /** Memory that goes with the message by reference, or inline when it is small. It is held until it is released there. */
   readonly buffers?: readonly Attachable[] | undefined;
+  /** Called when the peer has accepted a request, which settles only when it is answered. */
+  readonly accepted?: ((sent: Sent) => void) | undefined;
 }
 
 /** A message that the peer has accepted. */

@@ -35,6 +35,11 @@ export function isBlank(text: string): boolean {
   return !/[^ \t\n\r]/.test(text);
 }
 
+/** Whether XML can hold every character of it. */
+export function isText(text: string): boolean {
+  return !NOT_CHAR.test(text);
+}
+
 export function isAscii(text: string): boolean {
   return !NOT_ASCII.test(text);
 }

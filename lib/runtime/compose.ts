@@ -1,0 +1,57 @@
+// Typed values to messages and back: steps 450 to 456. A body's buffers become references in the header, and the body points at
+// them. Knows shapes and envelopes, not who sends them.
+import { CID_LENGTH_MAX, type Reference } from '../soap/references.js';
+import { Envelope } from '../soap/envelope.js';
+import type { XmlElement } from '../soap/infoset.js';
+import { givenLength, Lent, type Giving } from './attached.js';
+import type { AnyBody } from './contract.js';
+import { attachedAs, NO_GIFTS, type Answer, type Gift } from './delivery.js';
+import type { Sink, Source } from './shape.js';
+
+/** A body and the buffers that go with it. */
+export interface Composed {
+  readonly element: XmlElement;
+  readonly gifts: readonly Gift[];
+}
+
+class GiftSink implements Sink {
+  gifts: Gift[] | undefined;
+
+  attach(name: string, giving: Giving): string {
+    this.gifts ??= [];
+    const ending = this.gifts.length === 0 ? '' : `-${this.gifts.length}`;
+    // Names of fields may hold letters that a content id may not.
+    const plain = /^[A-Za-z0-9._-]+$/.test(name) ? name.slice(0, CID_LENGTH_MAX - ending.length) : 'buffer';
+    const cid = plain + ending;
+    this.gifts.push({ cid, giving });
+    return cid;
+  }
+}
+
+/** Writes a value. Throws INVALID_ARGUMENT when it is not of this shape; then its buffers are still the caller's. */
+export function compose(shape: AnyBody, namespace: string, value: unknown): Composed {
+  const sink = new GiftSink();
+  const element = shape.encode(namespace, value, sink);
+  return { element, gifts: sink.gifts ?? NO_GIFTS };
+}
+
+/** The references to what goes with a message, for its header. */
+export function referencesTo(gifts: readonly Gift[]): readonly Reference[] | undefined {
+  if (gifts.length === 0) return undefined;
+  return gifts.map(({ cid, giving }) => ({
+    cid,
+    tag: undefined,
+    lengthBytes: givenLength(giving),
+    access: giving instanceof Lent ? giving.access : 'read',
+  }));
+}
+
+/** A request with this body. */
+export function requestOf(to: string, action: string, { element, gifts }: Composed): Envelope {
+  return Envelope.of({ to, action, body: element, references: referencesTo(gifts) });
+}
+
+/** Where the buffers of a message's body come from. */
+export function sourceOf(message: Pick<Answer, 'envelope' | 'attached'>): Source {
+  return (cid) => attachedAs(message, cid);
+}

@@ -1,0 +1,224 @@
+// The message dispatcher: takes a message, checks that it is SOAP, reads its header and nothing else, and hands it to the port of
+// a service here or to the network manager. Asks the security manager first. No message is lost without a fault or an
+// error to who sent it.
+import { refuseNotUnderstood } from '../soap/addressing.js';
+import { Envelope } from '../soap/envelope.js';
+import { MessageRefusedError, SoapFault } from '../soap/fault.js';
+import { SplitplaneError } from '../errors.js';
+import { giveBack } from './attached.js';
+import type { Deadlines } from './deadlines.js';
+import {
+  LocalDelivery,
+  NO_GIFTS,
+  type Answer,
+  type Delivery,
+  type JudgeMemory,
+  type Outgoing,
+} from './delivery.js';
+import { Fault } from './fault.js';
+import { Port } from './port.js';
+import type { UriManager, Registration } from './uri-manager.js';
+import { verbOf, type Verb } from './verbs.js';
+
+/** What the dispatcher asks of the security manager. */
+export interface Judge {
+  message(access: {
+    readonly principal: string;
+    readonly verb: Verb | undefined;
+    readonly path: string;
+    readonly contract: string | undefined;
+  }): { readonly allowed: boolean; readonly reason: string };
+  memory(access: { readonly principal: string; readonly path: string }): {
+    readonly allowed: boolean;
+    readonly reason: string;
+  };
+}
+
+/** The way to other runtimes. */
+export interface Network {
+  /** To wherever wsa:To points, or to the process with this network manager. The gifts are the network's from then on. */
+  request(out: Outgoing, nodeId?: string): Promise<Answer>;
+  /** Passes a message of another runtime on to the process of this one where its service lives. */
+  relay(delivery: Delivery, nodeId: string): void;
+}
+
+export interface MessageCounters {
+  /** Requests between services of this runtime. */
+  local: number;
+  /** Requests that left. */
+  out: number;
+  /** Requests that came from other runtimes. */
+  in: number;
+  /** Requests that this dispatcher refused. */
+  refused: number;
+}
+
+export class Dispatcher {
+  readonly counters: MessageCounters = { local: 0, out: 0, in: 0, refused: 0 };
+  readonly #uris: UriManager;
+  readonly #judge: Judge;
+  readonly #deadlines: Deadlines;
+  readonly #judgeMemory: JudgeMemory;
+  #network: Network | undefined;
+
+  constructor(uris: UriManager, judge: Judge, deadlines: Deadlines) {
+    this.#uris = uris;
+    this.#judge = judge;
+    this.#deadlines = deadlines;
+    this.#judgeMemory = (principal, owner) => this.judgeMemory(principal, owner);
+  }
+
+  /** The network manager, where there is one. Without it messages stay among the services of this runtime. */
+  set network(network: Network | undefined) {
+    this.#network = network;
+  }
+
+  /**
+   * Sends a request. Settles with the answer, which may be a fault; the caller releases it. A local message always has one,
+   * by its deadline at the latest. Rejects with ABORTED, with INVALID_ARGUMENT for what is no SOAP message, and with what
+   * NetworkManager.request rejects with. The buffers that go with it are gone from the caller in any case.
+   */
+  request(out: Outgoing): Promise<Answer> {
+    try {
+      this.#checkMessage(out);
+    } catch (error) {
+      giveBack(out.gifts);
+      return Promise.reject(error);
+    }
+    const { to } = out.envelope;
+    const registration = this.#uris.find(to) ?? this.#findOwn(to);
+    if (registration === undefined) return this.#leave(out);
+    if (!(registration.target instanceof Port)) return this.#leave(out, registration.target.nodeId);
+    return this.#deliver(out, registration, registration.target);
+  }
+
+  /** A message of another runtime. Answered or refused in any case. */
+  arrive(delivery: Delivery): void {
+    this.counters.in++;
+    const { envelope, principal, verb } = delivery;
+    // It came here, so it is meant for here, whatever its sender calls this host.
+    const name = nameIn(envelope.to) ?? '';
+    const registration = this.#uris.find(envelope.to) ?? this.#uris.named(name);
+    // Rights come first: who may not ask is not told what there is.
+    const fault = this.#judgeMessage(principal, verb, registration?.path ?? `/${name}`, registration);
+    if (fault !== undefined || registration === undefined) {
+      this.counters.refused++;
+      delivery.refuse(fault ?? unknownService(envelope.to));
+      delivery.release();
+    } else if (registration.target instanceof Port) {
+      registration.target.put(delivery);
+    } else {
+      this.#network?.relay(delivery, registration.target.nodeId);
+    }
+  }
+
+  /** The fault for a principal that may not have the buffers of a service: who may not Get it cannot resolve them. */
+  judgeMemory(principal: string, owner: string): SoapFault | undefined {
+    const { allowed, reason } = this.#judge.memory({ principal, path: owner });
+    return allowed ? undefined : SoapFault.dssp('PermissionDenied', reason);
+  }
+
+  /** Steps 458 to 462. The type system knows; JavaScript callers do not. */
+  #checkMessage({ envelope, gifts }: Outgoing): void {
+    if (!((envelope as unknown) instanceof Envelope)) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        'A message is a SOAP envelope: make it with Envelope.of().',
+      );
+    }
+    if (envelope.references.length !== gifts.length) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `The header lists ${envelope.references.length} references and ${gifts.length} buffers go with it. Give as many.`,
+      );
+    }
+  }
+
+  #findOwn(to: string): Registration | undefined {
+    const name = this.#uris.ownName(to);
+    return name === undefined ? undefined : this.#uris.named(name);
+  }
+
+  /** Steps 464 to 466: the port gets the message itself. */
+  #deliver(out: Outgoing, registration: Registration, port: Port): Promise<Answer> {
+    this.counters.local++;
+    const { envelope, sender, gifts, signal } = out;
+    const { principal, owner } = sender;
+    let fault = this.#judgeMessage(principal, verbOf(envelope.action), registration.path, registration);
+    if (fault === undefined && gifts.length > 0 && owner !== undefined) {
+      fault = this.judgeMemory(registration.principal, owner);
+    }
+    if (fault === undefined && envelope.headers.length > 0) fault = notUnderstood(envelope);
+    if (fault !== undefined) return this.#refuse(out, fault);
+    if (signal?.aborted === true) {
+      giveBack(gifts);
+      const cause: unknown = signal.reason;
+      return Promise.reject(
+        new SplitplaneError('ABORTED', 'The request was canceled by its sender.', { cause }),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      port.put(new LocalDelivery(out, this.#deadlines, this.#judgeMemory, resolve, reject));
+    });
+  }
+
+  /** Step 468. */
+  #leave(out: Outgoing, nodeId?: string): Promise<Answer> {
+    const { to } = out.envelope;
+    const here = nodeId === undefined && (this.#uris.ownName(to) !== undefined || nameIn(to) === undefined);
+    if (here || this.#network === undefined) return this.#refuse(out, unknownService(to));
+    this.counters.out++;
+    return this.#network.request(out, nodeId);
+  }
+
+  #refuse({ envelope, gifts }: Outgoing, fault: SoapFault): Promise<Answer> {
+    this.counters.refused++;
+    giveBack(gifts);
+    return Promise.resolve(faultAnswer(envelope, fault));
+  }
+
+  #judgeMessage(
+    principal: string,
+    verb: Verb | undefined,
+    path: string,
+    registration: Registration | undefined,
+  ): SoapFault | undefined {
+    // Ports of subscriptions and clients have names that nobody can guess, and are no services that a policy could name.
+    if (registration?.internal === true) return undefined;
+    const { allowed, reason } = this.#judge.message({
+      principal,
+      verb,
+      path,
+      contract: registration?.contract,
+    });
+    return allowed ? undefined : SoapFault.dssp('PermissionDenied', reason);
+  }
+}
+
+/** The answer to a request that went nowhere. */
+export function faultAnswer(request: Envelope, fault: SoapFault): Answer {
+  return {
+    envelope: request.replyFault(fault),
+    attached: NO_GIFTS as readonly never[],
+    release: () => undefined,
+  };
+}
+
+function nameIn(uri: string): string | undefined {
+  const slash = uri.startsWith('dos://') ? uri.indexOf('/', 6) : -1;
+  return slash < 0 ? undefined : uri.slice(slash + 1);
+}
+
+function unknownService(uri: string): SoapFault {
+  return new Fault('UnknownEntry', `There is no service at ${uri}. Ask the directory what runs there.`).fault;
+}
+
+function notUnderstood(envelope: Envelope): SoapFault | undefined {
+  try {
+    refuseNotUnderstood(envelope.headers, () => false);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MessageRefusedError) return error.fault;
+    throw error;
+  }
+}

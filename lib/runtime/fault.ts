@@ -1,0 +1,56 @@
+// How a service says no: a fault with one of DSSP's subcodes, thrown where the operation cannot be done. And what becomes of
+// everything else that a handler throws. Knows nothing of messages.
+import { SplitplaneError } from '../errors.js';
+import { FaultError, MessageRefusedError, SoapFault, type DsspSubcode } from '../soap/fault.js';
+import type { XmlElement } from '../soap/infoset.js';
+
+/** Thrown by a service's handler to answer with a fault. */
+export class Fault extends SplitplaneError {
+  readonly fault: SoapFault;
+
+  /** `reason` is one English sentence that says what to do. */
+  constructor(
+    subcode: DsspSubcode,
+    reason: string,
+    detail: readonly XmlElement[] = [],
+    options?: ErrorOptions,
+  ) {
+    super('FAULT', reason, options);
+    this.fault = SoapFault.dssp(subcode, reason, detail);
+  }
+}
+
+/**
+ * The fault that answers a message whose handling ended with `error`. Faults are answered as they are; other errors become
+ * OperationFailed, and only those of this project show their text: what a stranger's error says may be nobody's business.
+ */
+export function faultOf(error: unknown): SoapFault {
+  if (error instanceof Fault || error instanceof MessageRefusedError) return error.fault;
+  if (error instanceof FaultError) {
+    const subcode = error.fault.subcodes.at(-1)?.localName ?? error.fault.code;
+    return SoapFault.dssp(
+      'OperationFailed',
+      `A partner of the service answered ${subcode}: ${error.fault.reason}`,
+    );
+  }
+  if (error instanceof SplitplaneError) {
+    switch (error.code) {
+      case 'ABORTED':
+        return SoapFault.dssp('OperationCanceled', error.message);
+      case 'DEADLINE_EXCEEDED':
+        return SoapFault.dssp('ResponseTimeout', error.message);
+      case 'OUT_OF_MEMORY':
+      case 'QUOTA_EXCEEDED':
+      case 'LIMIT_EXCEEDED':
+        return SoapFault.dssp('InsufficientResources', error.message);
+      case 'PERMISSION_DENIED':
+        return SoapFault.dssp('PermissionDenied', error.message);
+      default:
+        return SoapFault.dssp('OperationFailed', `${error.code}: ${error.message}`);
+    }
+  }
+  return SoapFault.dssp(
+    'OperationFailed',
+    'The service failed while it handled the message. Its log says how.',
+  );
+}

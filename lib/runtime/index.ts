@@ -1,0 +1,54 @@
+// What users import as splitplane/runtime: the runtime of the decentralized operating system, and what services are written with.
+export { lend, Lent, type Attached, type Giving, type ResolvedBuffer } from './attached.js';
+export { Client, type CallOptions, type Proxy } from './client.js';
+export {
+  contract,
+  Contract,
+  Create,
+  Delete,
+  Get,
+  Insert,
+  Query,
+  Replace,
+  Submit,
+  Update,
+  Upsert,
+  type Operation,
+  type Request,
+  type ReceivedRequest,
+  type ReceivedResponse,
+  type Response,
+} from './contract.js';
+export { Fault } from './fault.js';
+export type { Log, LogLevel } from './kernel.js';
+export {
+  ManifestError,
+  readManifest,
+  type Manifest,
+  type NetworkEntry,
+  type SecurityEntry,
+  type ServiceEntry,
+} from './manifest.js';
+export type { Concurrency } from './port.js';
+export { Runtime, type RuntimeInit, type RuntimeOptions } from './runtime.js';
+export { Service, type Call, type Handlers, type NotificationHandlers, type StateValue } from './service.js';
+export {
+  body,
+  Body,
+  boolean,
+  buffer,
+  bytes,
+  choice,
+  integer,
+  list,
+  number,
+  optional,
+  record,
+  text,
+  xml,
+  type Received,
+  type Sending,
+} from './shape.js';
+export type { RuntimeSnapshot, ServiceSnapshot } from './snapshot.js';
+export type { Subscribed, SubscribeOptions } from './subscriber.js';
+export { VERBS, type Verb } from './verbs.js';

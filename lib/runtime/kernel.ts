@@ -1,0 +1,224 @@
+// The distributing kernel: what stands beneath the services of one runtime. Security manager, URI manager, dispatcher, network
+// manager, in the order in which a service loader has to load them; what services share; and the end. Knows no service.
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import type { RegisteredBuffer } from '../dataplane/memory.js';
+import { SplitplaneError } from '../errors.js';
+import { NetworkManager } from '../network/manager.js';
+import type { ListeningAddress } from '../network/listening.js';
+import type { Peer } from '../network/security.js';
+import { SoapFault } from '../soap/fault.js';
+import { Client } from './client.js';
+import type { AnyContract } from './contract.js';
+import { Deadlines } from './deadlines.js';
+import type { Sender } from './delivery.js';
+import { Dispatcher, type Judge } from './dispatcher.js';
+import type { Manifest, NetworkEntry } from './manifest.js';
+import { RuntimeMemory } from './memory.js';
+import { RuntimeNetwork } from './network.js';
+import { Port, Schedule } from './port.js';
+import type { NotificationHandlers } from './service.js';
+import { NotificationReceiver, Subscribed, type SubscribeOptions } from './subscriber.js';
+import type { SubscriptionManager } from './subscriptions.js';
+import { nodePrefix } from './uri.js';
+import { UriManager, type JudgeRegistration } from './uri-manager.js';
+
+/** Milliseconds that an answer may take where nobody says anything else. */
+export const TIMEOUT_MS_DEFAULT = 30_000;
+
+/** The principal of the runtime itself. */
+export const RUNTIME_PRINCIPAL = 'runtime';
+
+export type LogLevel = 'info' | 'warning' | 'error';
+export type Log = (level: LogLevel, source: string, text: string) => void;
+
+/** What the kernel needs of the security manager. */
+export interface Security extends Judge {
+  registration: JudgeRegistration;
+  /** The principal that a peer is; undefined refuses it. */
+  authenticate(peer: Peer): string | undefined;
+  close(): Promise<void>;
+}
+
+export class Kernel {
+  readonly security: Security;
+  readonly uris: UriManager;
+  readonly dispatcher: Dispatcher;
+  readonly schedule = new Schedule();
+  readonly log: Log;
+  readonly timeoutMs = TIMEOUT_MS_DEFAULT;
+  /** The subscription managers of the services here. */
+  readonly publications = new Set<SubscriptionManager>();
+  readonly #deadlines = new Deadlines();
+  #network: NetworkManager | undefined;
+  #memory: RuntimeMemory | undefined;
+  #listening: readonly ListeningAddress[] = [];
+
+  private constructor(security: Security, log: Log) {
+    this.security = security;
+    this.log = log;
+    this.uris = new UriManager((principal, name) => security.registration(principal, name));
+    this.dispatcher = new Dispatcher(this.uris, security, this.#deadlines);
+  }
+
+  /** Steps 412 to 422. Rejects with what is wrong with the credentials or the addresses; then nothing is left. */
+  static async start(
+    { name, network }: Pick<Manifest, 'name' | 'network'>,
+    security: Security,
+    log: Log,
+  ): Promise<Kernel> {
+    const kernel = new Kernel(security, log);
+    try {
+      if (network !== undefined) await kernel.#bind(name, network);
+      kernel.#memory = new RuntimeMemory(kernel.#network, ({ length }) => {
+        log('warning', 'memory', `A buffer of ${length} bytes was never released.`);
+      });
+      return kernel;
+    } catch (error) {
+      await kernel.close();
+      throw error;
+    }
+  }
+
+  /** Undefined where there is no network binding: then messages stay among the services here. */
+  get network(): NetworkManager | undefined {
+    return this.#network;
+  }
+
+  /** Where peers reach this runtime. */
+  get listening(): readonly ListeningAddress[] {
+    return this.#listening;
+  }
+
+  get memory(): RuntimeMemory {
+    if (this.#memory === undefined) throw new SplitplaneError('CLOSED', 'The runtime is not running.');
+    return this.#memory;
+  }
+
+  allocate(length: number): RegisteredBuffer {
+    return this.memory.allocate(length);
+  }
+
+  /** The sending side for somebody. */
+  client(sender: Sender): Client {
+    return new Client({ timeoutMs: this.timeoutMs, request: (out) => this.dispatcher.request(out) }, sender);
+  }
+
+  /** Has `handlers` called for what the publisher at `uri` tells. Settles when it has accepted; rejects as a request does. */
+  async subscribe<P extends AnyContract>(
+    client: Client,
+    contract: P,
+    uri: string,
+    handlers: NotificationHandlers<P>,
+    options: SubscribeOptions = {},
+  ): Promise<Subscribed> {
+    const bodies = contract.notifications as Record<string, { readonly name: string } | undefined>;
+    const types = Object.keys(handlers).map((name) => {
+      const body = bodies[name];
+      if (body !== undefined) return body.name;
+      throw new SplitplaneError('INVALID_ARGUMENT', `${contract.uri} has no notification ${name}.`);
+    });
+    const receiver = new NotificationReceiver(contract, handlers as never, (error) => {
+      this.log('error', client.sender.principal, `A handler of notifications failed: ${describe(error)}`);
+    });
+    const port = new Port(receiver, this.schedule);
+    const { principal } = client.sender;
+    const registration = this.uris.register({ principal, target: port, internal: true });
+    const { signal, count, expiresMs } = options;
+    const request = { subscriber: registration.uri, types, count, expiresMs };
+    const subscribed = new Subscribed(client, uri, request, () => {
+      this.uris.remove(registration.uri);
+      port.close(SUBSCRIPTION_ENDED);
+    });
+    return await subscribed.begin(signal);
+  }
+
+  /** Ends the network binding in good order, if there is one, and everything that services share. Idempotent. */
+  async close(): Promise<void> {
+    const network = this.#network;
+    this.#network = undefined;
+    this.dispatcher.network = undefined;
+    await network?.close();
+    this.#deadlines.close();
+    this.#memory?.close();
+    await this.security.close();
+  }
+
+  /** Steps 416 to 422. */
+  async #bind(name: string, entry: NetworkEntry): Promise<void> {
+    const { allowInsecure, transports, poll } = entry;
+    const credentials =
+      entry.credentials === undefined ? undefined : await readCredentials(entry.credentials);
+    const manager = new NetworkManager({
+      identity: name,
+      credentials,
+      transports,
+      poll,
+      authenticate: (peer) => this.security.authenticate(peer),
+    });
+    try {
+      this.#listening = await listenAll(manager, entry);
+    } catch (error) {
+      manager.destroy();
+      throw error;
+    }
+    const authorities = this.#listening
+      .map(({ address }) => authorityOf(address))
+      .filter((one) => one !== undefined);
+    const node = nodePrefix(manager.nodeId);
+    const [first] = authorities;
+    this.uris.setPrefix(first === undefined ? node : `dos://${publicAuthority(first)}/`, node, authorities);
+    const network = new RuntimeNetwork(manager, {
+      deadlines: this.#deadlines,
+      judgeMemory: (principal, owner) => this.dispatcher.judgeMemory(principal, owner),
+      timeoutMs: this.timeoutMs,
+      connectOptions: { allowInsecure },
+      arrive: (delivery) => {
+        this.dispatcher.arrive(delivery);
+      },
+      gone: (nodeId) => {
+        for (const publication of this.publications) publication.removeBelow(nodePrefix(nodeId));
+      },
+    });
+    this.#network = manager;
+    this.dispatcher.network = network;
+    void network.run();
+  }
+}
+
+const SUBSCRIPTION_ENDED = SoapFault.dssp('UnknownEntry', 'This subscription has ended.');
+
+async function listenAll(
+  manager: NetworkManager,
+  { listen, allowInsecure }: NetworkEntry,
+): Promise<ListeningAddress[]> {
+  const listening: ListeningAddress[] = [];
+  for (const address of listen) listening.push(await manager.listen(address, { allowInsecure }));
+  return listening;
+}
+
+async function readCredentials(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new SplitplaneError('SYSTEM', `The credentials cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+/** HOST:PORT of an address that was listened at; undefined for a unix socket. */
+function authorityOf(address: string): string | undefined {
+  if (address.startsWith('unix:')) return undefined;
+  return address.replace(/^[a-z]+:\/\//, '');
+}
+
+/** An address that stands for all of this host's is no address to others. */
+function publicAuthority(authority: string): string {
+  return authority.replace(/^(?:0\.0\.0\.0|\[::\])(?=:\d+$)/, hostname());
+}
+
+/** What went wrong, for the log. */
+export function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

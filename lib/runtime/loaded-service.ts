@@ -1,0 +1,269 @@
+// A service that runs here: the object, its port, its place in the mapping table, and its life from registration to the end.
+// Knows how one service lives; which ones there are is the loader's affair.
+import { SplitplaneError } from '../errors.js';
+import { SoapFault } from '../soap/fault.js';
+import type { XmlElement } from '../soap/infoset.js';
+import type { Client } from './client.js';
+import { compose } from './compose.js';
+import type { AnyBody, AnyContract } from './contract.js';
+import { describe, type Kernel } from './kernel.js';
+import { Port } from './port.js';
+import { Publisher } from './publisher.js';
+import type { ServiceDescription } from './service-contract.js';
+import { ServiceReceiver } from './service-receiver.js';
+import type { AnyService, ServiceContext } from './service.js';
+import type { ServiceSnapshot, ServiceState } from './snapshot.js';
+import type { Registration } from './uri-manager.js';
+
+export interface LoadInit {
+  /** The name it would like; generated when left out. */
+  readonly name?: string | undefined;
+  /** By the name that the service has for each: a URI. */
+  readonly partners?: Readonly<Record<string, string>> | undefined;
+  /** The initial state, as an infoset. */
+  readonly state?: XmlElement | undefined;
+  readonly queueMax?: number | undefined;
+}
+
+/** What a loaded service asks of who loaded it. */
+export interface LoadOwner {
+  /** Part of the runtime itself: nobody is asked whether it may have its name. */
+  readonly trusted: boolean;
+  /** Somebody with the right to it asks the service to end. */
+  drop(): Promise<void>;
+}
+
+/** Milliseconds that stop() may take before the service counts as ended anyway. */
+const STOP_MS_MAX = 5000;
+
+export class LoadedService {
+  readonly registration: Registration;
+  readonly partners: Readonly<Record<string, string>>;
+  readonly #kernel: Kernel;
+  readonly #owner: LoadOwner;
+  readonly #queueMax: number | undefined;
+  readonly #port: Port;
+  readonly #publisher: Publisher;
+  readonly #client: Client;
+  #service: AnyService;
+  #receiver: ServiceReceiver;
+  #state: ServiceState = 'starting';
+  #problem: string | undefined;
+
+  /** Steps 428 to 444: registers the service. Messages wait until start(). Throws as UriManager.register does. */
+  constructor(kernel: Kernel, service: AnyService, init: LoadInit, owner: LoadOwner) {
+    this.#kernel = kernel;
+    this.#service = service;
+    this.#owner = owner;
+    this.#queueMax = init.queueMax;
+    this.partners = init.partners ?? {};
+    this.#publisher = new Publisher(this.#contract, (envelope, gifts) => this.#client.send(envelope, gifts));
+    this.#receiver = this.#receiverOf(service);
+    this.#port = new Port(this.#receiver, kernel.schedule);
+    void this.#port.pause();
+    this.registration = kernel.uris.register({
+      principal: `service:${init.name ?? this.#contract.uri}`,
+      name: init.name,
+      contract: this.#contract.uri,
+      target: this.#port,
+      trusted: owner.trusted,
+    });
+    const { principal, path } = this.registration;
+    this.#client = kernel.client({ principal, owner: path });
+    kernel.publications.add(this.#publisher.subscriptions);
+  }
+
+  get uri(): string {
+    return this.registration.uri;
+  }
+
+  get name(): string {
+    return this.registration.name;
+  }
+
+  get snapshot(): ServiceSnapshot {
+    const { uri, name, partners } = this;
+    return {
+      uri,
+      name,
+      contract: this.#contract.uri,
+      state: this.#state,
+      host: 'here',
+      partners,
+      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+      port: { ...this.#port.facts, faults: this.#receiver.faults },
+      subscribers: this.#publisher.subscriptions.count,
+    };
+  }
+
+  /**
+   * Starts the service, and lets the messages in that wait. Rejects when the state does not fit, or with what start() rejects
+   * with; then it is not registered any more, and what waited was refused.
+   */
+  async start(state: XmlElement | undefined): Promise<void> {
+    try {
+      await this.#begin(this.#service, state);
+      if (this.#state !== 'starting') return;
+      this.#state = 'running';
+      this.#port.resume();
+    } catch (error) {
+      this.#state = 'failed';
+      this.#problem = messageOf(error);
+      this.#remove(SoapFault.dssp('OperationFailed', `${this.uri} did not start.`));
+      throw error;
+    }
+  }
+
+  /** Takes no more messages, refuses those that wait, and stops the service. Settles when it has stopped, or taken too long. */
+  async unload(): Promise<void> {
+    if (this.#state === 'stopped' || this.#state === 'failed') return;
+    this.#state = 'stopped';
+    this.#remove(SoapFault.dssp('UnknownEntry', `The service at ${this.uri} has ended.`));
+    await this.#stop(this.#service);
+  }
+
+  /**
+   * Puts another object of the same contract behind the same URI. What is being handled ends first, what comes meanwhile waits,
+   * subscriptions stay, and the state goes over. Rejects when the other does not start; then the first goes on.
+   */
+  async replace(service: AnyService): Promise<void> {
+    const contract = service.contract as AnyContract;
+    if (contract.uri !== this.#contract.uri) {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `${this.uri} has the contract ${this.#contract.uri}, and what is to replace it ${contract.uri}. Unload it and load the other.`,
+      );
+    }
+    await this.#port.pause();
+    try {
+      await this.#begin(service, this.#stateElement());
+    } catch (error) {
+      this.#port.resume();
+      throw error;
+    }
+    const before = this.#service;
+    this.#service = service;
+    this.#receiver = this.#receiverOf(service);
+    this.#problem = undefined;
+    this.#port.resume(this.#receiver);
+    await this.#stop(before);
+  }
+
+  get #contract(): AnyContract {
+    return this.#service.contract as AnyContract;
+  }
+
+  async #begin(service: AnyService, state: XmlElement | undefined): Promise<void> {
+    service.bind(this.#context());
+    if (state !== undefined) service.state = readState(service.contract as AnyContract, state);
+    await service.start();
+  }
+
+  #stateElement(): XmlElement | undefined {
+    const shape = this.#contract.state as AnyBody | undefined;
+    const state: unknown = this.#service.state;
+    return shape === undefined || state === undefined
+      ? undefined
+      : compose(shape, this.#contract.uri, state).element;
+  }
+
+  #receiverOf(service: AnyService): ServiceReceiver {
+    const owner = {
+      path: () => this.registration.path,
+      describe: () => this.#describe(),
+      drop: () => this.#owner.drop(),
+      failed: (error: unknown, verb: string | undefined) => {
+        this.#kernel.log('error', this.name, `${verb ?? 'A message'} failed: ${describe(error)}`);
+      },
+    };
+    return new ServiceReceiver(service, this.#publisher, owner, this.#queueMax);
+  }
+
+  #remove(why: SoapFault): void {
+    this.#kernel.uris.remove(this.uri);
+    this.#kernel.publications.delete(this.#publisher.subscriptions);
+    this.#publisher.subscriptions.close();
+    this.#port.close(why);
+  }
+
+  async #stop(service: AnyService): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        this.#kernel.log(
+          'warning',
+          this.name,
+          `stop() has not ended after ${STOP_MS_MAX} ms; it is not waited for.`,
+        );
+        resolve();
+      }, STOP_MS_MAX);
+    });
+    try {
+      await Promise.race([Promise.resolve(service.stop()), late]);
+    } catch (error) {
+      this.#kernel.log('error', this.name, `stop() failed: ${describe(error)}`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #context(): ServiceContext {
+    return {
+      uri: this.uri,
+      partnerUri: (name) => {
+        if (Object.hasOwn(this.partners, name)) return this.partners[name] as string;
+        throw new SplitplaneError(
+          'INVALID_ARGUMENT',
+          `${this.name} has no partner called ${name}. Name it in the manifest.`,
+        );
+      },
+      proxy: (contract, uri) => this.#client.proxy(contract, uri),
+      subscribe: (contract, uri, handlers, options) =>
+        this.#kernel.subscribe(this.#client, contract, uri, handlers, options),
+      publish: (name, value) => {
+        this.#publisher.publish(name, value);
+      },
+      allocate: (length) => this.#kernel.allocate(length),
+      log: (text) => {
+        this.#kernel.log('info', this.name, text);
+      },
+    };
+  }
+
+  #describe(): ServiceDescription {
+    const contract = this.#contract;
+    const operations = Object.entries(
+      contract.operations as Record<string, { verb: string; request: AnyBody }>,
+    );
+    const notifications = Object.entries(contract.notifications as Record<string, AnyBody>);
+    return {
+      uri: this.uri,
+      contract: contract.uri,
+      operations: operations.map(([name, { verb, request }]) => ({ name, verb, body: request.name })),
+      notifications: notifications.map(([name, body]) => ({ name, body: body.name })),
+      state: (contract.state as AnyBody | undefined)?.name,
+      partners: Object.entries(this.partners).map(([name, uri]) => ({ name, uri })),
+    };
+  }
+}
+
+/** Throws MANIFEST_INVALID when the contract has no state, or another. */
+function readState(contract: AnyContract, element: XmlElement): unknown {
+  const shape = contract.state as AnyBody | undefined;
+  if (shape === undefined || !element.is(contract.uri, shape.name)) {
+    const expected = shape === undefined ? 'no state' : `{${contract.uri}}${shape.name}`;
+    throw new SplitplaneError(
+      'INVALID_ARGUMENT',
+      `The state is {${element.namespace}}${element.localName}, and ${contract.uri} has ${expected}.`,
+    );
+  }
+  try {
+    return shape.decode(element, () => undefined);
+  } catch (cause) {
+    throw new SplitplaneError('INVALID_ARGUMENT', `The state does not fit: ${messageOf(cause)}`, { cause });
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

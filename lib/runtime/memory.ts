@@ -1,0 +1,49 @@
+// Registered memory for the services of a runtime: the network manager's where there is one, so that what is sent lies where
+// transports reach it, else memory of an engine that no network is attached to. Made when somebody first asks for it.
+import { Dataplane, type SessionHandler } from '../dataplane/dataplane.js';
+import type { LeakListener, RegisteredBuffer } from '../dataplane/memory.js';
+import { completeOptions } from '../network/options.js';
+import type { NetworkManager } from '../network/manager.js';
+
+const nobody = (): void => undefined;
+/** There are no sessions, so none of these is ever called. */
+const NO_SESSIONS: SessionHandler = {
+  hello: nobody,
+  open: nobody,
+  message: nobody,
+  messageCanceled: nobody,
+  delivered: nobody,
+  writable: nobody,
+  interrupted: nobody,
+  resumed: nobody,
+  closed: nobody,
+};
+
+export class RuntimeMemory {
+  readonly #manager: NetworkManager | undefined;
+  readonly #onLeak: LeakListener;
+  #own: Dataplane | undefined;
+
+  constructor(manager: NetworkManager | undefined, onLeak: LeakListener) {
+    this.#manager = manager;
+    this.#onLeak = onLeak;
+  }
+
+  /** Contents undefined; whoever has it last releases it. Throws OUT_OF_MEMORY. */
+  allocate(length: number): RegisteredBuffer {
+    if (this.#manager !== undefined) return this.#manager.allocate(length);
+    this.#own ??= new Dataplane(
+      { ...completeOptions({}), encodings: ['xml'], onLeak: this.#onLeak },
+      NO_SESSIONS,
+    );
+    return this.#own.memory.allocate(length);
+  }
+
+  get counters() {
+    return this.#manager?.stats.memory ?? this.#own?.memory.counters;
+  }
+
+  close(): void {
+    this.#own?.shutdown();
+  }
+}

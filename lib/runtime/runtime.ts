@@ -1,0 +1,179 @@
+// A runtime of the decentralized operating system, as programs embed it: started from a manifest or from options, with the services
+// that it loads and those that the program adds. Several can stand in one process, and each reaches the others' services by URI.
+import type { RegisteredBuffer } from '../dataplane/memory.js';
+import type { NetworkManager } from '../network/manager.js';
+import type { Client } from './client.js';
+import { type Proxy } from './client.js';
+import type { AnyContract } from './contract.js';
+import { Kernel, type Log, type Security } from './kernel.js';
+import { ServiceLoader } from './loader.js';
+import type { LoadInit } from './loaded-service.js';
+import { readManifest, type Manifest, type ServiceEntry } from './manifest.js';
+import type { Connection } from '../network/connection.js';
+import { authenticateByLocation } from '../network/security.js';
+import type { AnyService, NotificationHandlers } from './service.js';
+import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
+import type { Subscribed, SubscribeOptions } from './subscriber.js';
+
+/** What a runtime without a manifest is made of. */
+export type RuntimeInit = Partial<Pick<Manifest, 'name' | 'security' | 'network' | 'services'>>;
+
+export interface RuntimeOptions {
+  /** Gets what services and the runtime have to say; warnings and errors go to standard error when left out. */
+  readonly log?: Log | undefined;
+}
+
+/** The principal of the program that embeds a runtime. */
+const PROGRAM = 'program';
+
+export class Runtime implements AsyncDisposable {
+  readonly name: string;
+  readonly #kernel: Kernel;
+  readonly #loader: ServiceLoader;
+  readonly #client: Client;
+  readonly #startedAt = performance.now();
+  #closing: Promise<void> | undefined;
+
+  private constructor(name: string, kernel: Kernel) {
+    this.name = name;
+    this.#kernel = kernel;
+    this.#loader = new ServiceLoader(kernel);
+    this.#client = kernel.client({ principal: PROGRAM, owner: undefined });
+  }
+
+  /**
+   * Steps 402 to 426: reads the manifest at this path, or takes what it would say, and loads what it names, in order. Settles when
+   * every service has started or failed (see `services`). Rejects with MANIFEST_INVALID, with what is wrong with the policy,
+   * and with what listening rejects with; then nothing is left running.
+   */
+  static async start(from: string | RuntimeInit = {}, options: RuntimeOptions = {}): Promise<Runtime> {
+    const manifest: RuntimeInit = typeof from === 'string' ? await readManifest(from) : from;
+    const { name = 'runtime', network, services = [] } = manifest;
+    const kernel = await Kernel.start({ name, network }, NO_SECURITY, options.log ?? logToStderr);
+    const runtime = new Runtime(name, kernel);
+    try {
+      await runtime.#loader.loadAll(services);
+      return runtime;
+    } catch (error) {
+      await runtime.close();
+      throw error;
+    }
+  }
+
+  /** What stands before every service's name. */
+  get prefix(): string {
+    return this.#kernel.uris.prefix;
+  }
+
+  /** Undefined where there is no network binding. */
+  get network(): NetworkManager | undefined {
+    return this.#kernel.network;
+  }
+
+  /** Adds a service that is an object already. Settles with its URI when it has started. Rejects with what keeps it from that. */
+  async add(service: AnyService, init: LoadInit = {}): Promise<string> {
+    return (await this.#loader.add(service, init)).uri;
+  }
+
+  /** Loads a service as a manifest would. Settles with its URI. */
+  async load(entry: ServiceEntry): Promise<string> {
+    return (await this.#loader.load(entry)).uri;
+  }
+
+  /** Ends a service: what waits for it is refused. Settles when it has stopped. */
+  async unload(name: string): Promise<void> {
+    await this.#loader.unload(name);
+  }
+
+  /** Puts another object, or the module's newer text, behind the same URI. No message is lost meanwhile. */
+  async replace(name: string, service?: AnyService): Promise<void> {
+    await this.#loader.replace(name, service);
+  }
+
+  /** A service, here or anywhere, as an object with a method for each operation of its contract. */
+  proxy<C extends AnyContract>(contract: C, uri: string): Proxy<C> {
+    return this.#client.proxy(contract, uri);
+  }
+
+  /** What sends messages for the program: those that no contract describes, too. */
+  get client(): Client {
+    return this.#client;
+  }
+
+  /** Has the handlers called for what a publisher tells, until the subscription ends. Settles when the publisher has accepted. */
+  subscribe<C extends AnyContract>(
+    contract: C,
+    uri: string,
+    handlers: NotificationHandlers<C>,
+    options?: SubscribeOptions,
+  ): Promise<Subscribed> {
+    return this.#kernel.subscribe(this.#client, contract, uri, handlers, options);
+  }
+
+  /** Registered memory. Contents undefined; whoever has it last releases it. Throws OUT_OF_MEMORY. */
+  allocate(length: number): RegisteredBuffer {
+    return this.#kernel.allocate(length);
+  }
+
+  /** What runs here now. */
+  snapshot(): RuntimeSnapshot {
+    const { network, uris, dispatcher, memory } = this.#kernel;
+    const services = this.#loader.snapshots;
+    const { local, out, in: arrived, refused } = dispatcher.counters;
+    const faults = services.reduce((sum, { port }) => sum + port.faults + port.refused, refused);
+    const { counters } = memory;
+    return {
+      name: this.name,
+      ...(network === undefined ? {} : { nodeId: network.nodeId }),
+      prefix: uris.prefix,
+      uptimeMs: performance.now() - this.#startedAt,
+      services,
+      connections: network === undefined ? [] : network.connections.flatMap(describeConnection),
+      ...(counters === undefined ? {} : { memory: { ...counters } }),
+      messages: { local, out, in: arrived, faults },
+    };
+  }
+
+  /** Stops every service, the last one loaded first, then the network. Settles when nothing is left. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#loader.close().finally(() => this.#kernel.close());
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** For a manifest that says that nothing is to be secured. */
+const NO_SECURITY: Security = {
+  registration: () => ({ allowed: true, reason: '' }),
+  message: () => ({ allowed: true, reason: '' }),
+  memory: () => ({ allowed: true, reason: '' }),
+  authenticate: authenticateByLocation,
+  close: () => Promise.resolve(),
+};
+
+function logToStderr(level: string, source: string, text: string): void {
+  if (level !== 'info') process.stderr.write(`${level}: ${source}: ${text}\n`);
+}
+
+/** Undefined for one that ended this very moment. */
+function describeConnection(connection: Connection): ConnectionSnapshot[] {
+  const { session: id, state, principal } = connection;
+  if (state === 'connecting' || state === 'closed') return [];
+  const { transport, encoding, messagesSent, messagesReceived } = connection.facts;
+  const peer = `${connection.peer.identity} at ${connection.peer.remoteAddress}`;
+  return [
+    {
+      id,
+      peer,
+      principal,
+      transport,
+      encoding,
+      state,
+      sent: { messages: messagesSent },
+      received: { messages: messagesReceived },
+    },
+  ];
+}

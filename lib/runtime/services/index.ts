@@ -1,0 +1,15 @@
+// The services that come with the runtime and that a manifest loads by name. One file for each beside this one.
+import { SplitplaneError } from '../../errors.js';
+import type { AnyService } from '../service.js';
+
+const BUILT_IN: Readonly<Record<string, () => AnyService>> = {};
+
+/** A new service of this kind. Throws INVALID_ARGUMENT for a name that none has. */
+export function builtInService(name: string): AnyService {
+  const make = Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined;
+  if (make !== undefined) return make();
+  throw new SplitplaneError(
+    'INVALID_ARGUMENT',
+    `No built-in service is called ${name}; there are ${Object.keys(BUILT_IN).join(', ')}.`,
+  );
+}

@@ -1,0 +1,168 @@
+// The subscribing side: a port for the notifications of one publisher, the handlers that get them, and a subscription that is renewed
+// for as long as it is wanted. Knows nothing of how the publisher is reached.
+import { SplitplaneError } from '../errors.js';
+import { SoapFault } from '../soap/fault.js';
+import type { Client } from './client.js';
+import { compose, sourceOf } from './compose.js';
+import type { AnyBody, AnyContract } from './contract.js';
+import type { Delivery } from './delivery.js';
+import { Fault, faultOf } from './fault.js';
+import { QUEUE_MAX, type Receiver } from './port.js';
+import { NOTIFIED, SERVICE, SUBSCRIBE, UNSUBSCRIBE } from './service-contract.js';
+import type { Received } from './shape.js';
+import { responseActionOf, type Verb } from './verbs.js';
+
+export interface SubscribeOptions {
+  /** Ends the subscription. */
+  readonly signal?: AbortSignal | undefined;
+  /** How many notifications; without end when left out. */
+  readonly count?: number | undefined;
+  /** Milliseconds that the publisher keeps the subscription when nobody renews it, which this side does; 60,000 when left out. */
+  readonly expiresMs?: number | undefined;
+}
+
+/** What a subscriber's port stands before. */
+export class NotificationReceiver implements Receiver {
+  readonly concurrency = 'exclusive';
+  readonly queueMax = QUEUE_MAX;
+  readonly #contract: AnyContract;
+  readonly #handlers: Readonly<Record<string, ((call: NotificationCall) => unknown) | undefined>>;
+  readonly #failed: (error: unknown) => void;
+
+  constructor(
+    contract: AnyContract,
+    handlers: Readonly<Record<string, ((call: NotificationCall) => unknown) | undefined>>,
+    failed: (error: unknown) => void,
+  ) {
+    this.#contract = contract;
+    this.#handlers = handlers;
+    this.#failed = failed;
+  }
+
+  accepts(verb: Verb | undefined): SoapFault | undefined {
+    if (verb === 'Notify') return undefined;
+    return SoapFault.dssp('ActionNotSupported', 'This port takes notifications only.');
+  }
+
+  async handle(delivery: Delivery): Promise<void> {
+    try {
+      const told = delivery.envelope.body[0];
+      const name = told && this.#contract.notificationOf(told);
+      const handler = name === undefined ? undefined : this.#handlers[name];
+      if (told === undefined || name === undefined || handler === undefined) {
+        throw new Fault(
+          'MessageNotSupported',
+          `Nobody here wants ${told?.localName ?? 'an empty notification'}.`,
+        );
+      }
+      const shape = (this.#contract.notifications as Record<string, AnyBody>)[name] as AnyBody;
+      const body: unknown = shape.decode(told, sourceOf(delivery));
+      const { principal: from, signal, deadlineAt, connection } = delivery;
+      await handler({ body, from, signal, deadlineAt, connection });
+      const { element } = compose(NOTIFIED, SERVICE, {});
+      delivery.answer(
+        delivery.envelope.reply({ action: responseActionOf('Notify'), body: element }),
+        [],
+        undefined,
+      );
+    } catch (error) {
+      if (!(error instanceof Fault)) this.#failed(error);
+      delivery.refuse(faultOf(error));
+    }
+  }
+}
+
+type NotificationCall = Pick<Delivery, 'signal' | 'deadlineAt' | 'connection'> & {
+  readonly body: unknown;
+  readonly from: string;
+};
+
+/** A subscription, from the subscriber's side. */
+export class Subscribed implements AsyncDisposable {
+  /** Settles when it has ended: with the error, if it could not be renewed. Never rejects. */
+  readonly ended: Promise<SplitplaneError | undefined>;
+  readonly #client: Client;
+  readonly #publisher: string;
+  readonly #request: Received<typeof SUBSCRIBE.request>;
+  readonly #close: () => void;
+  #id = '';
+  #timer: NodeJS.Timeout | undefined;
+  #over = false;
+  #settle!: (why: SplitplaneError | undefined) => void;
+
+  /** @internal `close` removes the port. */
+  constructor(
+    client: Client,
+    publisher: string,
+    request: Received<typeof SUBSCRIBE.request>,
+    close: () => void,
+  ) {
+    this.#client = client;
+    this.#publisher = publisher;
+    this.#request = request;
+    this.#close = close;
+    this.ended = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  /** @internal Settles when the publisher has accepted. */
+  async begin(signal: AbortSignal | undefined): Promise<this> {
+    try {
+      await this.#renew();
+    } catch (error) {
+      this.#end(undefined);
+      throw error;
+    }
+    const leave = (): void => {
+      void this.unsubscribe().catch(() => undefined);
+    };
+    if (signal?.aborted === true) leave();
+    signal?.addEventListener('abort', leave, { once: true });
+    void this.ended.then(() => {
+      signal?.removeEventListener('abort', leave);
+    });
+    return this;
+  }
+
+  /**
+   * Ends it. Settles when the publisher knows, with what became of the notifications; undefined when it had ended before.
+   * Rejects when the publisher cannot be reached; it has ended here all the same.
+   */
+  async unsubscribe(): Promise<Received<typeof UNSUBSCRIBE.response> | undefined> {
+    if (this.#over) return undefined;
+    this.#end(undefined);
+    const answer = await this.#client.call(this.#publisher, SERVICE, UNSUBSCRIBE, { id: this.#id });
+    return answer as Received<typeof UNSUBSCRIBE.response>;
+  }
+
+  /** Like unsubscribe(), and says nothing. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.unsubscribe().catch(() => undefined);
+  }
+
+  async #renew(): Promise<void> {
+    const answer = await this.#client.call(this.#publisher, SERVICE, SUBSCRIBE, this.#request);
+    const { id, expiresMs } = answer as Received<typeof SUBSCRIBE.response>;
+    this.#id = id;
+    // One that counts ends by itself, and renewing it would count anew.
+    if (this.#over || this.#request.count !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#renew().catch((error: unknown) => {
+        this.#end(
+          error instanceof SplitplaneError
+            ? error
+            : new SplitplaneError('CLOSED', 'The subscription ended.', { cause: error }),
+        );
+      });
+    }, expiresMs / 2);
+  }
+
+  #end(why: SplitplaneError | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#close();
+    this.#settle(why);
+  }
+}
