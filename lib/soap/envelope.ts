@@ -242,8 +242,18 @@ export class Envelope implements Addressing {
 
   #answer(endpoint: EndpointReference | undefined, init: ReplyInit): Envelope {
     const own = init.headers ?? NO_ELEMENTS;
-    const headers = endpoint === undefined ? own : [...own, ...referenceParameterBlocks(endpoint)];
-    return Envelope.of({ ...init, headers, to: endpoint?.address ?? ANONYMOUS, relatesTo: this.messageId });
+    // Written out, because spreading `init` takes ten times as long as everything else here.
+    return Envelope.of({
+      to: endpoint?.address ?? ANONYMOUS,
+      action: init.action,
+      messageId: init.messageId,
+      relatesTo: this.messageId,
+      replyTo: init.replyTo,
+      faultTo: init.faultTo,
+      headers: endpoint === undefined ? own : [...own, ...referenceParameterBlocks(endpoint)],
+      references: init.references,
+      body: init.body,
+    });
   }
 }
 
