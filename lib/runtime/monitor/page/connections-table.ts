@@ -1,0 +1,96 @@
+// The table of connections: what stands in its columns, and what a row unfolds.
+import type { ConnectionSnapshot } from '../../snapshot.js';
+import { facts, flow, named, state, text, type Level } from './cells.js';
+import { bytes, count, rate } from './format.js';
+import type { ConnectionEntry } from './model.js';
+import { Table, type Column } from './table.js';
+
+const LEVELS: Readonly<Record<ConnectionSnapshot['state'], Level>> = {
+  interrupted: 'warn',
+  connecting: 'busy',
+  open: 'ok',
+  closed: 'idle',
+};
+const RANKS: Readonly<Record<Level, number>> = { bad: 0, warn: 1, busy: 2, ok: 3, idle: 4 };
+
+const bytesPerSecond = (value: number): string => `${bytes(value)}/s`;
+
+const columns: readonly Column<ConnectionEntry>[] = [
+  {
+    title: 'State',
+    name: 'state',
+    sort: (entry) => RANKS[LEVELS[entry.row.state]],
+    cell: () => state(({ row }) => ({ level: LEVELS[row.state], word: row.state })),
+  },
+  {
+    title: 'Peer',
+    name: 'peer',
+    sort: (entry) => entry.row.peer,
+    cell: () =>
+      named(
+        (entry) => entry.row.peer,
+        (entry) => `as ${entry.row.principal}`,
+      ),
+  },
+  {
+    title: 'Transport',
+    name: 'transport',
+    sort: (entry) => entry.row.transport,
+    cell: () =>
+      named(
+        (entry) => entry.row.transport,
+        (entry) => entry.row.encoding,
+      ),
+  },
+  {
+    title: 'Sent',
+    name: 'sent',
+    sort: (entry) => entry.sent.rate,
+    largestFirst: true,
+    cell: () => flow((entry) => entry.sent, bytesPerSecond),
+  },
+  {
+    title: 'Received',
+    name: 'received',
+    sort: (entry) => entry.received.rate,
+    largestFirst: true,
+    cell: () => flow((entry) => entry.received, bytesPerSecond),
+  },
+  {
+    title: 'Messages/s',
+    name: 'rate',
+    sort: (entry) => entry.messages.rate,
+    largestFirst: true,
+    cell: () => text((entry) => rate(entry.messages.rate)),
+  },
+  {
+    title: 'In all',
+    name: 'total',
+    sort: ({ row }) => row.sent.bytes + row.received.bytes,
+    largestFirst: true,
+    cell: () => text(({ row }) => bytes(row.sent.bytes + row.received.bytes)),
+  },
+];
+
+export function connectionsTable(): Table<ConnectionEntry> {
+  return new Table({
+    id: 'connections',
+    title: 'Connections',
+    one: 'connection',
+    many: 'connections',
+    columns,
+    order: (entry) => RANKS[LEVELS[entry.row.state]],
+    tieBreaker: (entry) => entry.row.peer,
+    opener: 'peer',
+    details: () =>
+      facts(({ row: { peer, principal, transport, encoding, sent, received } }) => [
+        ['Peer', peer],
+        ['Principal', principal],
+        ['Transport', transport],
+        ['Encoding', encoding],
+        ['Sent', `${count(sent.messages)} messages, ${bytes(sent.bytes)}`],
+        ['Received', `${count(received.messages)} messages, ${bytes(received.bytes)}`],
+      ]),
+    empty: 'No other runtime is connected.',
+  });
+}
