@@ -15,15 +15,24 @@ export function symbol(level: Level): HTMLElement {
   return make('span', { class: 'symbol', 'data-level': level, 'aria-hidden': 'true' }, SYMBOLS[level]);
 }
 
-/** Names are of others: they may be long, and written from right to left without turning what stands beside them. */
-export function named<Row>(name: (row: Row) => string, below: (row: Row) => string): Cell<Row> {
+/**
+ * A name with a line below it, which is set apart when it tells of trouble. Names are of others: they may be long, and
+ * written from right to left without turning what stands beside them.
+ */
+export function named<Row>(
+  name: (row: Row) => string,
+  below: (row: Row) => string,
+  trouble?: (row: Row) => string | undefined,
+): Cell<Row> {
   const main = make('bdi', { class: 'name' });
   const small = make('bdi', { class: 'quiet small' });
   return {
     element: make('span', { class: 'named' }, main, small),
     update(row) {
+      const wrong = trouble?.(row);
       setText(main, cut(name(row)));
-      setText(small, cut(below(row)));
+      setText(small, cut(wrong ?? below(row)));
+      small.classList.toggle('trouble', wrong !== undefined);
     },
   };
 }

@@ -42,7 +42,7 @@ function describe(link: Link): { word: string; sentence?: string } {
     case 'silent':
       return {
         word: 'No answer',
-        sentence: `The runtime has said nothing since ${link.since.toLocaleTimeString()}. Its process may be stopped or too busy.`,
+        sentence: 'The runtime says nothing. Its process may be stopped, or too busy to answer.',
       };
     case 'problem':
       return { word: 'Problem', sentence: `The runtime cannot say how it is: ${cut(link.sentence)}` };
@@ -50,8 +50,8 @@ function describe(link: Link): { word: string; sentence?: string } {
       return {
         word: 'Connection lost',
         sentence: link.full
-          ? 'As many look at this page as the runtime allows. This one joins when there is a place.'
-          : `The connection to the runtime was lost at ${link.since.toLocaleTimeString()}. This page tries again by itself.`,
+          ? 'As many look at this page as the runtime allows. This one joins when there is a place again.'
+          : 'The connection to the runtime is lost. This page tries again by itself.',
       };
   }
 }
@@ -59,7 +59,7 @@ function describe(link: Link): { word: string; sentence?: string } {
 function showLink(link: Link): void {
   const { word, sentence } = describe(link);
   const stale = sentence !== undefined && shownAt !== undefined;
-  const note = stale ? ` What you see is of ${shownAt?.toLocaleTimeString() ?? ''}.` : '';
+  const note = stale ? ` What you see is from ${shownAt?.toLocaleTimeString() ?? ''}.` : '';
   setText(find('link'), word);
   setAttribute(find('link'), 'data-kind', link.kind);
   find('banner').hidden = sentence === undefined;

@@ -32,8 +32,13 @@ export class Overview {
   }
 }
 
-function tile(title: string, name: string, ...content: Node[]): HTMLElement {
+function tile(title: Node | string, name: string, ...content: Node[]): HTMLElement {
   return make('div', { class: 'tile', 'data-tile': name }, make('h2', {}, title), ...content);
+}
+
+/** The title of a tile that sums up a table further down. */
+function leadingTo(id: string, title: string): HTMLElement {
+  return make('a', { href: `#${id}` }, title);
 }
 
 const WORDS: readonly (readonly [Level, string])[] = [
@@ -52,7 +57,7 @@ function services(): Tile {
   });
   const list = make('ul', {}, ...lines.map(({ element }) => element));
   return {
-    element: tile('Services', 'services', total, list),
+    element: tile(leadingTo('services', 'Services'), 'services', total, list),
     update(model) {
       const counts: Record<Level, number> = { bad: 0, warn: 0, busy: 0, ok: 0, idle: 0 };
       for (const entry of model.services.values()) counts[levelOf(entry)]++;
@@ -92,7 +97,7 @@ function connections(): Tile {
   const total = make('p', { class: 'large' });
   const rest = make('p', { class: 'quiet small' });
   return {
-    element: tile('Connections', 'connections', total, rest),
+    element: tile(leadingTo('connections', 'Connections'), 'connections', total, rest),
     update(model) {
       let open = 0;
       for (const { row } of model.connections.values()) if (row.state === 'open') open++;

@@ -40,7 +40,8 @@ const columns: readonly Column<ServiceEntry>[] = [
     cell: () =>
       named(
         (entry) => entry.row.name,
-        (entry) => trouble(entry) ?? entry.row.contract,
+        (entry) => entry.row.contract,
+        trouble,
       ),
   },
   {

@@ -15,10 +15,11 @@ export type Link =
   | { readonly kind: 'connecting' }
   | { readonly kind: 'live' }
   /** The stream is open and nothing comes: the process is stopped, or far too busy. */
-  | { readonly kind: 'silent'; readonly since: Date }
+  | { readonly kind: 'silent' }
   /** The runtime says why it sends no update. */
   | { readonly kind: 'problem'; readonly sentence: string }
-  | { readonly kind: 'lost'; readonly since: Date; readonly full: boolean }
+  /** `full`: the runtime has no place for another viewer. */
+  | { readonly kind: 'lost'; readonly full: boolean }
   /** Nobody looks at the page. */
   | { readonly kind: 'hidden' };
 
@@ -103,16 +104,16 @@ export class Stream {
     this.#close();
     const pauseMs = PAUSES_MS[Math.min(this.#attempts, PAUSES_MS.length - 1)] ?? 0;
     this.#attempts++;
-    const { since } = this.#link.kind === 'lost' ? this.#link : { since: new Date() };
-    const lost: Link = { kind: 'lost', since, full: false };
+    const full = this.#link.kind === 'lost' && this.#link.full;
+    const lost: Link = { kind: 'lost', full };
     this.#retry = window.setTimeout(() => this.#open(), pauseMs);
     this.#set(lost);
     // The stream does not tell why it was refused. To be full is the one reason that is worth another sentence.
-    const full = await fetch(`.${PATHS.events}`, { method: 'HEAD' }).then(
+    const refused = await fetch(`.${PATHS.events}`, { method: 'HEAD' }).then(
       (response) => response.status === 503,
       () => false,
     );
-    if (full && this.#link === lost) this.#set({ ...lost, full });
+    if (refused !== full && this.#link === lost) this.#set({ ...lost, full: refused });
   }
 
   #look(): void {
@@ -120,7 +121,7 @@ export class Stream {
     const { kind } = this.#link;
     const quiet = this.#source !== undefined && performance.now() - this.#heardAt > silentMs;
     if (quiet && (kind === 'live' || kind === 'connecting' || kind === 'problem')) {
-      this.#set({ kind: 'silent', since: new Date(Date.now() - silentMs) });
+      this.#set({ kind: 'silent' });
     }
   }
 

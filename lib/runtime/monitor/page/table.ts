@@ -54,7 +54,7 @@ export class Table<Row extends Entry<unknown>> {
   readonly #headings: readonly { readonly cell: HTMLElement; readonly column: Column<Row> }[];
   readonly #table: HTMLTableElement;
   readonly #found = make('p', { class: 'quiet found', role: 'status' });
-  readonly #held = make('p', { class: 'quiet held' }, 'The order holds still while you point here.');
+  readonly #held = make('p', { class: 'quiet' }, 'order held');
   readonly #empty = make('p', { class: 'quiet empty' });
   readonly #pager: Pager;
   readonly #onlyLabel = make('span');
@@ -94,8 +94,6 @@ export class Table<Row extends Entry<unknown>> {
       this.#empty,
       this.#pager.element,
     );
-    // Whoever leaves lets the rows go to their places.
-    for (const name of ['pointerleave', 'focusout']) this.#body.addEventListener(name, () => this.#draw());
     this.#showSorting();
   }
 
@@ -106,7 +104,9 @@ export class Table<Row extends Entry<unknown>> {
 
   /** Whether somebody is about to read or to press something that would move away. */
   get #occupied(): boolean {
-    return this.#body.matches(':hover, :focus-within');
+    // A finger leaves a hover behind where it last touched.
+    const hovers = window.matchMedia('(hover: hover)').matches && this.#body.matches(':hover');
+    return hovers || this.#body.matches(':focus-within');
   }
 
   #filters(): Node[] {
