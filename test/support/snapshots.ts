@@ -33,8 +33,8 @@ export function connection(id: number, also: Partial<ConnectionSnapshot> = {}): 
     transport: 'tcp',
     encoding: 'xml',
     state: 'open',
-    sent: { messages: 0, bytes: 0 },
-    received: { messages: 0, bytes: 0 },
+    sent: { messages: 0 },
+    received: { messages: 0 },
     ...also,
   };
 }

@@ -1,7 +1,7 @@
 // The kinds of cells that both tables are made of: a text with a smaller one below it, a number, a state with its symbol,
 // a rate with its line, and the list of facts that a row unfolds.
 import { make, setAttribute, setText } from './dom.js';
-import { count, cut } from './format.js';
+import { count, cut, rate } from './format.js';
 import { Sparkline } from './graphics.js';
 import type { Meter } from './meter.js';
 import type { Cell } from './table.js';
@@ -69,7 +69,8 @@ export function state<Row>(of: (row: Row) => { level: Level; word: string }): Ce
   };
 }
 
-export function flow<Row>(meter: (row: Row) => Meter, format: (rate: number) => string): Cell<Row> {
+/** Messages per second, with the line of the last minute. */
+export function flow<Row>(meter: (row: Row) => Meter): Cell<Row> {
   const line = new Sparkline();
   const value = make('span', { class: 'number' });
   return {
@@ -77,7 +78,7 @@ export function flow<Row>(meter: (row: Row) => Meter, format: (rate: number) => 
     update(row) {
       const of = meter(row);
       line.show(of.history());
-      setText(value, format(of.rate));
+      setText(value, rate(of.rate));
       setAttribute(value, 'data-level', of.rate === 0 ? 'none' : undefined);
     },
   };

@@ -1,7 +1,7 @@
 // The table of connections: what stands in its columns, and what a row unfolds.
 import type { ConnectionSnapshot } from '../../snapshot.js';
-import { facts, flow, named, state, text, type Level } from './cells.js';
-import { bytes, count, rate } from './format.js';
+import { facts, flow, named, number, state, type Level } from './cells.js';
+import { plural } from './format.js';
 import type { ConnectionEntry } from './model.js';
 import { Table, type Column } from './table.js';
 
@@ -12,8 +12,6 @@ const LEVELS: Readonly<Record<ConnectionSnapshot['state'], Level>> = {
   closed: 'idle',
 };
 const RANKS: Readonly<Record<Level, number>> = { bad: 0, warn: 1, busy: 2, ok: 3, idle: 4 };
-
-const bytesPerSecond = (value: number): string => `${bytes(value)}/s`;
 
 const columns: readonly Column<ConnectionEntry>[] = [
   {
@@ -43,32 +41,32 @@ const columns: readonly Column<ConnectionEntry>[] = [
       ),
   },
   {
-    title: 'Sent',
+    title: 'Sent/s',
     name: 'sent',
     sort: (entry) => entry.sent.rate,
     largestFirst: true,
-    cell: () => flow((entry) => entry.sent, bytesPerSecond),
+    cell: () => flow((entry) => entry.sent),
   },
   {
-    title: 'Received',
+    title: 'Received/s',
     name: 'received',
     sort: (entry) => entry.received.rate,
     largestFirst: true,
-    cell: () => flow((entry) => entry.received, bytesPerSecond),
+    cell: () => flow((entry) => entry.received),
   },
   {
-    title: 'Messages/s',
-    name: 'rate',
-    sort: (entry) => entry.messages.rate,
+    title: 'Sent in all',
+    name: 'sent-total',
+    sort: ({ row }) => row.sent.messages,
     largestFirst: true,
-    cell: () => text((entry) => rate(entry.messages.rate)),
+    cell: () => number(({ row }) => row.sent.messages),
   },
   {
-    title: 'In all',
-    name: 'total',
-    sort: ({ row }) => row.sent.bytes + row.received.bytes,
+    title: 'Received in all',
+    name: 'received-total',
+    sort: ({ row }) => row.received.messages,
     largestFirst: true,
-    cell: () => text(({ row }) => bytes(row.sent.bytes + row.received.bytes)),
+    cell: () => number(({ row }) => row.received.messages),
   },
 ];
 
@@ -88,8 +86,8 @@ export function connectionsTable(): Table<ConnectionEntry> {
         ['Principal', principal],
         ['Transport', transport],
         ['Encoding', encoding],
-        ['Sent', `${count(sent.messages)} messages, ${bytes(sent.bytes)}`],
-        ['Received', `${count(received.messages)} messages, ${bytes(received.bytes)}`],
+        ['Sent', plural(sent.messages, 'message')],
+        ['Received', plural(received.messages, 'message')],
       ]),
     empty: 'No other runtime is connected.',
   });

@@ -20,7 +20,6 @@ export interface ServiceEntry extends Entry<ServiceSnapshot> {
 }
 
 export interface ConnectionEntry extends Entry<ConnectionSnapshot> {
-  readonly messages: Meter;
   readonly sent: Meter;
   readonly received: Meter;
 }
@@ -137,18 +136,16 @@ export class Model {
   #connection(row: ConnectionSnapshot): void {
     const { id, peer, principal, transport, encoding, state, sent, received } = row;
     const text = [peer, principal, transport, encoding, state].join('\n').toLowerCase();
-    const messages = sent.messages + received.messages;
     const entry = this.connections.get(id);
     if (entry === undefined) {
       const meter = (count: number): Meter => new Meter(this.clock, count);
-      const meters = { messages: meter(messages), sent: meter(sent.bytes), received: meter(received.bytes) };
+      const meters = { sent: meter(sent.messages), received: meter(received.messages) };
       this.connections.set(id, { row, text, gone: false, ...meters });
       return;
     }
     Object.assign(entry, { row, text });
-    entry.messages.read(messages);
-    entry.sent.read(sent.bytes);
-    entry.received.read(received.bytes);
+    entry.sent.read(sent.messages);
+    entry.received.read(received.messages);
   }
 }
 

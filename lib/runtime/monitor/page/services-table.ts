@@ -2,7 +2,7 @@
 import type { ServiceState } from '../../snapshot.js';
 import { facts, flow, named, number, state, text, type Level } from './cells.js';
 import { make, setAttribute, setText } from './dom.js';
-import { count, rate } from './format.js';
+import { count } from './format.js';
 import { Bar } from './graphics.js';
 import { trouble, type ServiceEntry } from './model.js';
 import { Table, type Cell, type Column } from './table.js';
@@ -62,7 +62,7 @@ const columns: readonly Column<ServiceEntry>[] = [
     name: 'rate',
     sort: (entry) => entry.delivered.rate,
     largestFirst: true,
-    cell: () => flow((entry) => entry.delivered, rate),
+    cell: () => flow((entry) => entry.delivered),
   },
   {
     title: 'Running',
