@@ -56,7 +56,13 @@ export type EnvelopeProperties = Pick<Envelope, 'to' | 'action' | 'messageId' | 
 /** Where a decoded body comes from. Called once; throws MessageRefusedError when the body is malformed. */
 export type BodyReader = () => readonly XmlElement[];
 
-interface Parts extends Addressing {
+/** In the place of a message id: one that is made when somebody asks for it, which inside a process nobody does. */
+const ON_DEMAND = Symbol('on demand');
+
+interface Parts extends Omit<Addressing, 'messageId' | 'relatesTo'> {
+  readonly messageId: string | typeof ON_DEMAND | undefined;
+  /** The request stands for its id, which may not have been made yet. */
+  readonly relatesTo: string | Envelope | undefined;
   readonly headers: readonly XmlElement[];
   readonly references: readonly Reference[];
   /** The whole header as infoset, if it came as infoset. */
@@ -70,22 +76,22 @@ const NO_REFERENCES: readonly Reference[] = Object.freeze([]);
 export class Envelope implements Addressing {
   readonly to: string;
   readonly action: string;
-  readonly messageId: string | undefined;
-  readonly relatesTo: string | undefined;
   readonly replyTo: EndpointReference | undefined;
   readonly faultTo: EndpointReference | undefined;
   /** The header blocks that are neither addressing nor references. */
   readonly headers: readonly XmlElement[];
   readonly references: readonly Reference[];
 
+  #messageId: Parts['messageId'];
+  #relatesTo: Parts['relatesTo'];
   readonly #body: LazyBody;
   readonly #blocks: readonly XmlElement[] | undefined;
 
   private constructor(parts: Parts, body: LazyBody) {
     this.to = parts.to;
     this.action = parts.action;
-    this.messageId = parts.messageId;
-    this.relatesTo = parts.relatesTo;
+    this.#messageId = parts.messageId;
+    this.#relatesTo = parts.relatesTo;
     this.replyTo = parts.replyTo;
     this.faultTo = parts.faultTo;
     this.headers = parts.headers;
@@ -99,14 +105,24 @@ export class Envelope implements Addressing {
    * of their own.
    */
   static of(init: EnvelopeInit): Envelope {
-    const { headers = NO_ELEMENTS, references = NO_REFERENCES, body = NO_ELEMENTS } = init;
+    return Envelope.#of(init, init.to, init.relatesTo, init.headers);
+  }
+
+  /** Takes some properties by themselves: an answer's come from its request, and copying `init` would cost more than all else. */
+  static #of(
+    init: ReplyInit,
+    to: string | undefined,
+    relatesTo: string | Envelope | undefined,
+    headers: readonly XmlElement[] = NO_ELEMENTS,
+  ): Envelope {
+    const { references = NO_REFERENCES, body = NO_ELEMENTS } = init;
     checkReferences(references);
     for (const block of headers) checkOtherBlock(block);
     const parts: Parts = {
-      to: checkUri('to', init.to) ?? ANONYMOUS,
+      to: checkUri('to', to) ?? ANONYMOUS,
       action: checkUri('action', init.action),
-      messageId: checkUri('messageId', init.messageId) ?? newMessageId(),
-      relatesTo: checkUri('relatesTo', init.relatesTo),
+      messageId: checkUri('messageId', init.messageId) ?? ON_DEMAND,
+      relatesTo: typeof relatesTo === 'object' ? relatesTo : checkUri('relatesTo', relatesTo),
       replyTo: toEndpoint('replyTo', init.replyTo),
       faultTo: toEndpoint('faultTo', init.faultTo),
       headers,
@@ -169,6 +185,16 @@ export class Envelope implements Addressing {
       blocks: none,
     };
     return new Envelope(parts, new LazyBody(readBody, references));
+  }
+
+  get messageId(): string | undefined {
+    if (this.#messageId === ON_DEMAND) this.#messageId = newMessageId();
+    return this.#messageId;
+  }
+
+  get relatesTo(): string | undefined {
+    if (typeof this.#relatesTo === 'object') this.#relatesTo = this.#relatesTo.messageId;
+    return this.#relatesTo;
   }
 
   /**
@@ -242,18 +268,8 @@ export class Envelope implements Addressing {
 
   #answer(endpoint: EndpointReference | undefined, init: ReplyInit): Envelope {
     const own = init.headers ?? NO_ELEMENTS;
-    // Written out, because spreading `init` takes ten times as long as everything else here.
-    return Envelope.of({
-      to: endpoint?.address ?? ANONYMOUS,
-      action: init.action,
-      messageId: init.messageId,
-      relatesTo: this.messageId,
-      replyTo: init.replyTo,
-      faultTo: init.faultTo,
-      headers: endpoint === undefined ? own : [...own, ...referenceParameterBlocks(endpoint)],
-      references: init.references,
-      body: init.body,
-    });
+    const headers = endpoint === undefined ? own : [...own, ...referenceParameterBlocks(endpoint)];
+    return Envelope.#of(init, endpoint?.address, this, headers);
   }
 }
 
