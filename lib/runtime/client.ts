@@ -17,7 +17,7 @@ import type {
 import type { Answer, Gift, Outgoing, Sender } from './delivery.js';
 import { Fault } from './fault.js';
 import { DROP, LOOKUP, SERVICE, type ServiceDescription } from './service-contract.js';
-import type { Received } from './shape.js';
+import { disposeWith, type Received } from './shape.js';
 import { requestActionOf, type Verb } from './verbs.js';
 
 export interface CallOptions {
@@ -132,14 +132,8 @@ function opened(answer: Answer, namespace: string, response: AnyBody): unknown {
         `${response.name} was expected as the answer, not ${element?.localName ?? 'nothing'}. Are both sides of one contract?`,
       );
     }
-    const value = response.decode(element, sourceOf(answer)) as Disposable;
-    if (answer.attached.length > 0) {
-      Object.defineProperty(value, Symbol.dispose, {
-        value: () => {
-          answer.release();
-        },
-      });
-    }
+    const value = response.decode(element, sourceOf(answer)) as object;
+    if (answer.attached.length > 0) disposeWith(value, answer);
     return value;
   } catch (error) {
     answer.release();

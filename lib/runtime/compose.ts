@@ -1,6 +1,6 @@
 // Typed values to messages and back: steps 450 to 456. A body's buffers become references in the header, and the body points at
 // them. Knows shapes and envelopes, not who sends them.
-import { CID_LENGTH_MAX, type Reference } from '../soap/references.js';
+import { isCid, type Reference } from '../soap/references.js';
 import { Envelope } from '../soap/envelope.js';
 import type { XmlElement } from '../soap/infoset.js';
 import { givenLength, Lent, type Giving } from './attached.js';
@@ -19,10 +19,7 @@ class GiftSink implements Sink {
 
   attach(name: string, giving: Giving): string {
     this.gifts ??= [];
-    const ending = this.gifts.length === 0 ? '' : `-${this.gifts.length}`;
-    // Names of fields may hold letters that a content id may not.
-    const plain = /^[A-Za-z0-9._-]+$/.test(name) ? name.slice(0, CID_LENGTH_MAX - ending.length) : 'buffer';
-    const cid = plain + ending;
+    const cid = this.gifts.length === 0 && isCid(name) ? name : `buffer-${this.gifts.length}`;
     this.gifts.push({ cid, giving });
     return cid;
   }

@@ -180,11 +180,15 @@ export function xml(): Field<XmlElement, XmlElement, 'one'> {
 
 /** Memory that travels beside the message: whole buffers change owner, what is lent comes back. */
 export function buffer(): Field<Giving, Attached, 'one'> {
+  // Messages of one kind call their buffers the same, and an element that points at one can stand in all of them.
+  let pointer: { readonly cid: string; readonly content: readonly XmlElement[] } | undefined;
   return {
     presence: 'one',
     write(value, place, sink) {
       if (!isGiving(value)) throw badValue(place, 'a registered buffer', value);
-      return [include(sink.attach(place.name, value))];
+      const cid = sink.attach(place.name, value);
+      if (pointer?.cid !== cid) pointer = { cid, content: [include(cid)] };
+      return pointer.content;
     },
     read(element, place, source) {
       const inside = element.child(XOP, 'Include');
@@ -293,9 +297,10 @@ function writeFields(
       children.push(new XmlElement(namespace, name, field.write(item, inner, sink), undefined, PREFIX));
     }
   }
-  const names = Object.keys(value);
-  if (names.length > used) {
-    const stranger = names.find((name) => !fields.has(name)) ?? '';
+  let present = 0;
+  for (const name in value) if (Object.hasOwn(value, name)) present++;
+  if (present > used) {
+    const stranger = Object.keys(value).find((name) => !fields.has(name)) ?? '';
     throw new SplitplaneError(
       'INVALID_ARGUMENT',
       `${pathOf(place)} has no field ${stranger}. It has ${[...fields.keys()].join(', ') || 'none'}.`,
@@ -306,9 +311,25 @@ function writeFields(
 
 /** A record that was read. It can be declared with `using`: what a message brought may have to be given back. */
 class Value implements Disposable {
+  #origin: Origin | undefined = undefined;
+
   [Symbol.dispose](): void {
-    // Whoever has something to give back puts its own in place of this.
+    this.#origin?.release();
   }
+
+  static setOrigin(value: object, origin: Origin): void {
+    if (value instanceof Value) value.#origin = origin;
+  }
+}
+
+/** What a value was read from. */
+interface Origin {
+  release(): void;
+}
+
+/** Has disposing of a value that was read release what it came with. */
+export function disposeWith(value: object, origin: Origin): void {
+  Value.setOrigin(value, origin);
 }
 
 function readFields(

@@ -134,13 +134,17 @@ export function checkReferences(references: readonly Reference[]): void {
 
 let lastValidCid = '';
 
-function checkCid(cid: string): void {
+/** Whether a buffer can be called this in a message. */
+export function isCid(text: string): boolean {
   // Messages of one kind call their buffers the same.
-  if (cid === lastValidCid) return;
-  if (CID_PATTERN.test(cid)) {
-    lastValidCid = cid;
-    return;
-  }
+  if (text === lastValidCid) return true;
+  if (!CID_PATTERN.test(text)) return false;
+  lastValidCid = text;
+  return true;
+}
+
+function checkCid(cid: string): void {
+  if (isCid(cid)) return;
   throw invalidReference(`a cid has 1 to ${CID_LENGTH_MAX} letters, digits or ". _ @ -"`);
 }
 
