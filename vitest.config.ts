@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/{unit,types,golden,faults,conformance,fuzz,cli}/**/*.test.ts'],
+    include: ['test/{unit,types,golden,faults,conformance,fuzz,cli,runtime}/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
     // A backstop for a test that hangs; nothing is measured against it.

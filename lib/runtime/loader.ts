@@ -36,16 +36,21 @@ export class ServiceLoader {
    * Settles when each has started or failed; failures are reported and remembered.
    */
   async loadAll(entries: readonly ServiceEntry[]): Promise<void> {
-    const registered: (() => Promise<unknown>)[] = [];
+    const registered: [ServiceEntry, LoadedService][] = [];
     for (const entry of entries) {
       try {
         const service = await this.#make(entry);
-        registered.push(() => this.#startEntry(entry, this.#register(service, this.#initOf(entry), false)));
+        registered.push([entry, this.#register(service, this.#initOf(entry), false)]);
       } catch (error) {
         this.#report(entry, error);
       }
     }
-    await Promise.all(registered.map((start) => start().catch(() => undefined)));
+    const starting = registered.map(([entry, loaded]) =>
+      this.#startEntry(entry, loaded).catch((error: unknown) => {
+        this.#report(entry, error);
+      }),
+    );
+    await Promise.all(starting);
   }
 
   /** Loads one service. Rejects when it cannot be made, registered or started. */
@@ -155,6 +160,8 @@ export class ServiceLoader {
     const port = { depth: 0, depthMax: 0, delivered: 0, refused: 0, faults: 0, running: 0 };
     const problem = messageOf(error);
     const uri = this.#kernel.uris.prefix + name;
+    // The name belongs to another service, which runs: that this one does not is in the log.
+    if (this.#services.has(name)) return;
     if (this.#failed.size >= FAILURES_MAX) this.#failed.delete(this.#failed.keys().next().value as string);
     this.#failed.set(name, {
       uri,

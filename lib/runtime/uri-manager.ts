@@ -119,8 +119,11 @@ export class UriManager {
   }
 }
 
-/** Unique without asking anybody. */
+/** Characters of a principal that stand before what makes a generated name unique. */
+const KIND_LENGTH_MAX = 200;
+
+/** Unique without asking anybody, and a name like others: what people called the service may hold what no name does. */
 function generatedName(principal: string): string {
   const [, kind = 'client'] = /^service:(.+)$/.exec(principal) ?? [];
-  return `${kind.slice(0, 200)}/${randomUUID()}`;
+  return `${kind.slice(0, KIND_LENGTH_MAX).replace(/[^A-Za-z0-9_]+/g, '-')}/${randomUUID()}`;
 }
