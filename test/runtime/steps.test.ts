@@ -1,30 +1,22 @@
 // The method of the decentralized operating system, by the numbers of its flow chart: one test for each step, which looks at what
-// really passes between the parts and not at what they say of it. The other end of the network is a second runtime.
+// really passes between the parts and not at what they say of it. What happens on the network, from 470 on,
+// is in steps-network.test.ts.
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import {
-  connect,
-  element,
-  Envelope,
-  XmlElement,
-  XmlSerializer,
-  type RegisteredBuffer,
-} from '../../lib/index.js';
+import { connect, element, Envelope, XmlElement, XmlSerializer } from '../../lib/index.js';
 import { compose, requestOf } from '../../lib/runtime/compose.js';
 import { isName } from '../../lib/runtime/names.js';
 import {
   body,
-  buffer,
   contract,
   Create,
   Delete,
   Get,
   Insert,
-  integer,
   lend,
   ManifestError,
   Query,
@@ -34,21 +26,17 @@ import {
   text,
   Update,
   Upsert,
-  xml,
-  type Attached,
   type Call,
 } from '../../lib/runtime/index.js';
 import { Port } from '../../lib/runtime/port.js';
 import { VERBS, verbOf } from '../../lib/runtime/verbs.js';
 import { DSSP, REFERENCES, SOAP, WSA, XOP } from '../../lib/soap/namespaces.js';
-import { failure, until } from '../support/events.js';
-import { Proxy } from '../support/proxy.js';
+import { failure } from '../support/events.js';
 import {
   Catcher,
   elementsOf,
   filledBuffer,
   logOf,
-  pattern,
   servicePath,
   startDialing,
   startKernel,
@@ -58,36 +46,9 @@ import {
 } from '../support/runtimes.js';
 import { readXml } from '../support/xml.js';
 import { Counter } from './services/counter.js';
+import { Camera, Frame, LARGE, Screen, SCREEN } from './services/screen.js';
 
 const TEST = 'urn:splitplane:test:steps';
-/** More than goes inside a control frame. */
-const LARGE = 256 << 10;
-
-const Frame = body('Frame', { sequence: integer(), left: buffer(), right: buffer(), note: xml() });
-const Seen = body('Seen', { sequence: integer() });
-const Camera = contract(TEST, { operations: { show: Submit(Frame, Seen) } });
-
-/** Keeps what it is shown. */
-class Screen extends Service<typeof Camera> {
-  readonly contract = Camera;
-  readonly calls: Call<{ sequence: number; left: Attached; right: Attached; note: XmlElement }>[] = [];
-  readonly resolved: RegisteredBuffer[] = [];
-  readonly handlers = {
-    show: async (call: (typeof this.calls)[number]) => {
-      this.calls.push(call);
-      for (const attached of [call.body.left, call.body.right]) {
-        const bytes = await attached.resolve();
-        this.resolved.push(bytes.buffer);
-      }
-      return { sequence: call.body.sequence };
-    },
-  };
-
-  releaseAll(): void {
-    for (const each of this.resolved.splice(0)) each.release();
-  }
-}
-
 const folders: string[] = [];
 
 afterEach(() => {
@@ -397,9 +358,9 @@ describe('a service sends a message', () => {
   test('456 the body refers to those references, in connection with the verb', async () => {
     const { root, envelope } = await sentFrame();
     expect(envelope.action).toBe(`${DSSP}:SubmitRequest`);
-    const told = root.child(SOAP, 'Body')?.child(TEST, 'Frame');
+    const told = root.child(SOAP, 'Body')?.child(SCREEN, 'Frame');
     const hrefs = ['left', 'right'].map((name) =>
-      told?.child(TEST, name)?.child(XOP, 'Include')?.attribute('href'),
+      told?.child(SCREEN, name)?.child(XOP, 'Include')?.attribute('href'),
     );
     expect(hrefs).toEqual(envelope.references.map(({ cid }) => `cid:${cid}`));
   });
@@ -409,7 +370,7 @@ describe('a service sends a message', () => {
 async function sentFrame(): Promise<{ envelope: Envelope; root: XmlElement }> {
   const runtime = await startRuntime();
   const [left, right] = [runtime.allocate(LARGE), runtime.allocate(LARGE / 2)];
-  const composed = compose(Frame, TEST, { sequence: 1, left, right, note: element(TEST, 'Note') });
+  const composed = compose(Frame, SCREEN, { sequence: 1, left, right, note: element(TEST, 'Note') });
   const envelope = requestOf('dos:///screen', `${DSSP}:SubmitRequest`, composed);
   left.release();
   right.release();
@@ -500,142 +461,8 @@ describe('the dispatcher', () => {
   });
 });
 
-/** A frame on its way from one runtime to another, whose receiver has it and has not answered yet. */
-async function frameOnItsWay() {
-  const home = await startKernel('listening');
-  const away = await startKernel('dialing');
-  const port = new Catcher(home, 'screen');
-  const proxy = await Proxy.before(home.listening[0]?.address ?? '');
-  const wire: Buffer[] = [];
-  proxy.tamper = (bytes, { direction }) => {
-    if (direction === 'up') wire.push(Buffer.from(bytes));
-    return bytes;
-  };
-  const left = filledBuffer(away, LARGE, 1);
-  const right = filledBuffer(away, LARGE / 2, 2);
-  const composed = compose(Frame, TEST, { sequence: 1, left, right, note: element(TEST, 'Note', 'hello') });
-  const sent = requestOf(
-    `${proxy.address.replace('tcp:', 'dos:')}/screen`,
-    `${DSSP}:SubmitRequest`,
-    composed,
-  );
-  const answer = away.client({ principal: 'test', owner: undefined }).send(sent, composed.gifts);
-  const delivery = await port.take();
-  const end = async (): Promise<void> => {
-    port.answer(delivery);
-    (await answer).release();
-  };
-  /** What has passed the proxy towards the receiver, as bytes of one letter each. */
-  const passed = (): string => Buffer.concat(wire).toString('latin1');
-  return { home, away, sent, left, delivery, passed, end };
-}
-
-describe('a message crosses the network', () => {
-  test("470 the network manager processes the tags that reference buffers in this machine's memory", async () => {
-    const { away, sent, delivery, end } = await frameOnItsWay();
-    // The service said which buffers; the manager made each a tag that its memory honours.
-    expect(sent.references.map(({ tag }) => tag)).toEqual([undefined, undefined]);
-    const tags = delivery.envelope.references.map(({ tag }) => tag);
-    for (const tag of tags) expect(tag).toMatch(/^[A-Za-z0-9_-]{43}$/);
-    expect(new Set(tags).size).toBe(2);
-    expect(away.network?.stats.exposures).toBe(2);
-    await end();
-    await until(() => away.network?.stats.exposures === 0);
-  });
-
-  test('472 it serializes the message, tags included, with a serializer', async () => {
-    const { delivery, passed, end } = await frameOnItsWay();
-    const [envelope] = /<s:Envelope[^]*?<\/s:Envelope>/.exec(passed()) ?? [];
-    const root = readXml(envelope ?? '');
-    const block = root.child(SOAP, 'Header')?.child(REFERENCES, 'References');
-    expect(block?.elements().map((one) => one.attribute('tag'))).toEqual(
-      delivery.envelope.references.map(({ tag }) => tag),
-    );
-    expect(root.child(SOAP, 'Body')?.child(TEST, 'Frame')?.child(TEST, 'sequence')?.text()).toBe('1');
-    await end();
-  });
-
-  test('474 a separator prepares the message for direct memory operations', async () => {
-    const { delivery, passed, end } = await frameOnItsWay();
-    const sample = pattern(LARGE, 1).subarray(1000, 1064).toString('latin1');
-    // The message is there, whole, and of the data not one byte has been sent: that waits for who wants it.
-    expect(passed()).toContain('</s:Envelope>');
-    expect(passed().length).toBeLessThan(LARGE / 8);
-    expect(passed()).not.toContain(sample);
-    using resolved = await delivery.attached[0]?.resolve();
-    expect(resolved?.length).toBe(LARGE);
-    expect(passed()).toContain(sample);
-    await end();
-  });
-
-  test('478 the serialized message travels in a transmission protocol', async () => {
-    const { home, away, passed, end } = await frameOnItsWay();
-    // Records of TCP (docs/WIRE_PROTOCOL.md), which begin with the greeting of the transport; and no other way.
-    expect(passed()).toContain('SPLT');
-    for (const { network } of [home, away]) {
-      expect(network?.connections.map(({ facts }) => facts.transport)).toEqual(['tcp']);
-    }
-    await end();
-  });
-
-  test("480-482 the second machine's network manager receives and extracts it", async () => {
-    const { home, sent, delivery, end } = await frameOnItsWay();
-    expect(home.network?.connections[0]?.facts.inbox).toMatchObject({ received: 1, refused: 0 });
-    expect(delivery.connection).toBe(home.network?.connections[0]);
-    const { to, action, messageId } = sent;
-    expect(delivery.envelope).toMatchObject({ to, action, messageId });
-    expect(delivery.attached.map(({ length, access }) => [length, access])).toEqual([
-      [LARGE, 'read'],
-      [LARGE / 2, 'read'],
-    ]);
-    await end();
-  });
-
-  test("484 its processor resolves the tags into buffers in the second machine's memory", async () => {
-    const { home, left, delivery, end } = await frameOnItsWay();
-    expect(home.memory.counters?.buffers).toBe(0);
-    const [first, second] = delivery.attached;
-    const resolved = await first?.resolve();
-    expect(home.memory.counters?.buffers).toBe(1);
-    expect(resolved?.buffer).not.toBe(left);
-    expect(resolved?.bytes.equals(pattern(LARGE, 1))).toBe(true);
-    // Or into memory that the receiver has already.
-    const own = home.allocate(LARGE / 2);
-    await second?.resolve({ into: own });
-    expect(own.bytes.equals(pattern(LARGE / 2, 2))).toBe(true);
-    resolved?.release();
-    own.release();
-    await end();
-  });
-
-  test('486 it deserializes the message, and its dispatcher delivers it', async () => {
-    const home = await startListening();
-    const away = await startDialing();
-    const screen = new Screen();
-    const proxy = away.proxy(Camera, await home.add(screen, { name: 'screen' }));
-    const note = element(TEST, 'Note', [element('', 'plain', 'a < b & "c"'), 'text']);
-    const [left, right] = [filledBuffer(away, LARGE, 1), filledBuffer(away, LARGE, 2)];
-    expect(await proxy.show({ sequence: 7, left, right, note })).toEqual({ sequence: 7 });
-    // The same infoset in another object; the same bytes in another memory.
-    const [call] = screen.calls;
-    expect(call?.body.sequence).toBe(7);
-    expect(call?.body.note).not.toBe(note);
-    expect(plain(call?.body.note as XmlElement)).toEqual(plain(note));
-    expect(screen.resolved.map(({ bytes }) => bytes.equals(pattern(LARGE, 1)))).toEqual([true, false]);
-    expect(screen.resolved[1]?.bytes.equals(pattern(LARGE, 2))).toBe(true);
-    expect(left.released).toBe(true);
-    screen.releaseAll();
-  });
-});
-
 /** HOST and PORT of a prefix. */
 function addressOf(prefix: string): { host: string; port: number } {
   const { hostname: host, port } = new URL(prefix.replace('dos:', 'http:'));
   return { host, port: Number(port) };
-}
-
-/** Names, text and order, without what encodings remember. */
-function plain(node: XmlElement | string): unknown {
-  if (typeof node === 'string') return node;
-  return [node.namespace, node.localName, node.children.map(plain)];
 }
