@@ -39,8 +39,8 @@ function operation<Q extends AnyBody, A extends AnyBody = Nothing>(
 type Asking = <Q extends AnyBody, A extends AnyBody = Nothing>(request: Q, response?: A) => Operation<Q, A>;
 const asking =
   (verb: Verb): Asking =>
-  <Q extends AnyBody, A extends AnyBody = Nothing>(request: Q, response?: A) =>
-    operation<Q, A>(verb, request, response);
+  (request, response) =>
+    operation(verb, request, response);
 
 export const Create = asking('Create');
 export const Query = asking('Query');
@@ -50,12 +50,15 @@ export const Upsert = asking('Upsert');
 export const Replace = asking('Replace');
 export const Delete = asking('Delete');
 export const Submit = asking('Submit');
-/** A part of the state, or all of it: the answer is what the service makes of the request. */
-export function Get<A extends AnyBody>(response: A): Operation<Nothing, A>;
-export function Get<Q extends AnyBody, A extends AnyBody>(request: Q, response: A): Operation<Q, A>;
-export function Get(first: AnyBody, second?: AnyBody): Operation {
-  return second === undefined ? operation('Get', nothing('Get'), first) : operation('Get', first, second);
+interface AskingGet {
+  <A extends AnyBody>(response: A): Operation<Nothing, A>;
+  <Q extends AnyBody, A extends AnyBody>(request: Q, response: A): Operation<Q, A>;
 }
+/** All of something, or the part that the request names. */
+export const Get = ((first: AnyBody, second?: AnyBody) =>
+  second === undefined
+    ? operation('Get', nothing('Get'), first)
+    : operation('Get', first, second)) as AskingGet;
 
 export interface ContractInit<O extends Operations, N extends Notifications, S extends AnyBody> {
   readonly operations?: O;

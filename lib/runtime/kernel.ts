@@ -8,18 +8,18 @@ import { NetworkManager } from '../network/manager.js';
 import type { ListeningAddress } from '../network/listening.js';
 import type { Peer } from '../network/security.js';
 import { SoapFault } from '../soap/fault.js';
-import { Client } from './client.js';
+import { Client, type Carrier } from './client.js';
 import type { AnyContract } from './contract.js';
 import { Deadlines } from './deadlines.js';
-import type { Sender } from './delivery.js';
+import type { Answer, Outgoing, Sender } from './delivery.js';
 import { Dispatcher, type Judge } from './dispatcher.js';
 import type { Manifest, NetworkEntry } from './manifest.js';
 import { RuntimeMemory } from './memory.js';
+import type { Publisher } from './publisher.js';
 import { RuntimeNetwork } from './network.js';
 import { Port, Schedule } from './port.js';
 import type { NotificationHandlers } from './service.js';
 import { NotificationReceiver, Subscribed, type SubscribeOptions } from './subscriber.js';
-import type { SubscriptionManager } from './subscriptions.js';
 import { nodePrefix } from './uri.js';
 import { UriManager, type JudgeRegistration } from './uri-manager.js';
 
@@ -40,15 +40,15 @@ export interface Security extends Judge {
   close(): Promise<void>;
 }
 
-export class Kernel {
+export class Kernel implements Carrier {
   readonly security: Security;
   readonly uris: UriManager;
   readonly dispatcher: Dispatcher;
   readonly schedule = new Schedule();
   readonly log: Log;
   readonly timeoutMs = TIMEOUT_MS_DEFAULT;
-  /** The subscription managers of the services here. */
-  readonly publications = new Set<SubscriptionManager>();
+  /** Of the services here that have something to publish. */
+  readonly publishers = new Set<Publisher>();
   readonly #deadlines = new Deadlines();
   #network: NetworkManager | undefined;
   #memory: RuntimeMemory | undefined;
@@ -101,7 +101,11 @@ export class Kernel {
 
   /** The sending side for somebody. */
   client(sender: Sender): Client {
-    return new Client({ timeoutMs: this.timeoutMs, request: (out) => this.dispatcher.request(out) }, sender);
+    return new Client(this, sender);
+  }
+
+  request(out: Outgoing): Promise<Answer> {
+    return this.dispatcher.request(out);
   }
 
   /** Has `handlers` called for what the publisher at `uri` tells. Settles when it has accepted; rejects as a request does. */
@@ -177,7 +181,7 @@ export class Kernel {
         this.dispatcher.arrive(delivery);
       },
       gone: (nodeId) => {
-        for (const publication of this.publications) publication.removeBelow(nodePrefix(nodeId));
+        for (const publisher of this.publishers) publisher.removeBelow(nodePrefix(nodeId));
       },
     });
     this.#network = manager;

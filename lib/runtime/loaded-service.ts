@@ -3,16 +3,18 @@
 import { SplitplaneError } from '../errors.js';
 import { SoapFault } from '../soap/fault.js';
 import type { XmlElement } from '../soap/infoset.js';
-import type { Client } from './client.js';
+import type { RegisteredBuffer } from '../dataplane/memory.js';
+import type { Client, Proxy } from './client.js';
 import { compose } from './compose.js';
 import type { AnyBody, AnyContract } from './contract.js';
 import { describe, type Kernel } from './kernel.js';
 import { Port } from './port.js';
 import { Publisher } from './publisher.js';
 import type { ServiceDescription } from './service-contract.js';
-import { ServiceReceiver } from './service-receiver.js';
-import type { AnyService, ServiceContext } from './service.js';
+import { ServiceReceiver, type ReceiverOwner } from './service-receiver.js';
+import type { AnyService, NotificationHandlers, ServiceContext } from './service.js';
 import type { ServiceSnapshot, ServiceState } from './snapshot.js';
+import type { Subscribed, SubscribeOptions } from './subscriber.js';
 import type { Registration } from './uri-manager.js';
 
 export interface LoadInit {
@@ -36,7 +38,8 @@ export interface LoadOwner {
 /** Milliseconds that stop() may take before the service counts as ended anyway. */
 const STOP_MS_MAX = 5000;
 
-export class LoadedService {
+/** What the service has of its runtime is this object itself: one for each of many services. */
+export class LoadedService implements ServiceContext, ReceiverOwner {
   readonly registration: Registration;
   readonly partners: Readonly<Record<string, string>>;
   readonly #kernel: Kernel;
@@ -70,7 +73,7 @@ export class LoadedService {
     });
     const { principal, path } = this.registration;
     this.#client = kernel.client({ principal, owner: path });
-    kernel.publications.add(this.#publisher.subscriptions);
+    if (this.#publisher.publishes) kernel.publishers.add(this.#publisher);
   }
 
   get uri(): string {
@@ -92,7 +95,7 @@ export class LoadedService {
       partners,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
       port: { ...this.#port.facts, faults: this.#receiver.faults },
-      subscribers: this.#publisher.subscriptions.count,
+      subscribers: this.#publisher.subscriberCount,
     };
   }
 
@@ -149,12 +152,83 @@ export class LoadedService {
     await this.#stop(before);
   }
 
+  /** For ServiceContext. */
+  partnerUri(name: string): string {
+    if (Object.hasOwn(this.partners, name)) return this.partners[name] as string;
+    throw new SplitplaneError(
+      'INVALID_ARGUMENT',
+      `${this.name} has no partner called ${name}. Name it in the manifest.`,
+    );
+  }
+
+  /** For ServiceContext. */
+  proxy<P extends AnyContract>(contract: P, uri: string): Proxy<P> {
+    return this.#client.proxy(contract, uri);
+  }
+
+  /** For ServiceContext. */
+  subscribe<P extends AnyContract>(
+    contract: P,
+    uri: string,
+    handlers: NotificationHandlers<P>,
+    options?: SubscribeOptions,
+  ): Promise<Subscribed> {
+    return this.#kernel.subscribe(this.#client, contract, uri, handlers, options);
+  }
+
+  /** For ServiceContext. */
+  publish(name: string, value: unknown): void {
+    this.#publisher.publish(name, value);
+  }
+
+  /** For ServiceContext. */
+  allocate(length: number): RegisteredBuffer {
+    return this.#kernel.allocate(length);
+  }
+
+  /** For ServiceContext. */
+  log(text: string): void {
+    this.#kernel.log('info', this.name, text);
+  }
+
+  /** For ReceiverOwner: what the service's buffers belong to. */
+  get path(): string {
+    return this.registration.path;
+  }
+
+  /** For ReceiverOwner. */
+  drop(): Promise<void> {
+    return this.#owner.drop();
+  }
+
+  /** For ReceiverOwner. */
+  failed(error: unknown, verb: string | undefined): void {
+    this.#kernel.log('error', this.name, `${verb ?? 'A message'} failed: ${describe(error)}`);
+  }
+
+  /** For ReceiverOwner. */
+  describe(): ServiceDescription {
+    const contract = this.#contract;
+    const operations = Object.entries(
+      contract.operations as Record<string, { verb: string; request: AnyBody }>,
+    );
+    const notifications = Object.entries(contract.notifications as Record<string, AnyBody>);
+    return {
+      uri: this.uri,
+      contract: contract.uri,
+      operations: operations.map(([name, { verb, request }]) => ({ name, verb, body: request.name })),
+      notifications: notifications.map(([name, body]) => ({ name, body: body.name })),
+      state: (contract.state as AnyBody | undefined)?.name,
+      partners: Object.entries(this.partners).map(([name, uri]) => ({ name, uri })),
+    };
+  }
+
   get #contract(): AnyContract {
     return this.#service.contract as AnyContract;
   }
 
   async #begin(service: AnyService, state: XmlElement | undefined): Promise<void> {
-    service.bind(this.#context());
+    service.bind(this);
     if (state !== undefined) service.state = readState(service.contract as AnyContract, state);
     await service.start();
   }
@@ -168,21 +242,13 @@ export class LoadedService {
   }
 
   #receiverOf(service: AnyService): ServiceReceiver {
-    const owner = {
-      path: () => this.registration.path,
-      describe: () => this.#describe(),
-      drop: () => this.#owner.drop(),
-      failed: (error: unknown, verb: string | undefined) => {
-        this.#kernel.log('error', this.name, `${verb ?? 'A message'} failed: ${describe(error)}`);
-      },
-    };
-    return new ServiceReceiver(service, this.#publisher, owner, this.#queueMax);
+    return new ServiceReceiver(service, this.#publisher, this, this.#queueMax);
   }
 
   #remove(why: SoapFault): void {
     this.#kernel.uris.remove(this.uri);
-    this.#kernel.publications.delete(this.#publisher.subscriptions);
-    this.#publisher.subscriptions.close();
+    this.#kernel.publishers.delete(this.#publisher);
+    this.#publisher.close();
     this.#port.close(why);
   }
 
@@ -205,45 +271,6 @@ export class LoadedService {
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  #context(): ServiceContext {
-    return {
-      uri: this.uri,
-      partnerUri: (name) => {
-        if (Object.hasOwn(this.partners, name)) return this.partners[name] as string;
-        throw new SplitplaneError(
-          'INVALID_ARGUMENT',
-          `${this.name} has no partner called ${name}. Name it in the manifest.`,
-        );
-      },
-      proxy: (contract, uri) => this.#client.proxy(contract, uri),
-      subscribe: (contract, uri, handlers, options) =>
-        this.#kernel.subscribe(this.#client, contract, uri, handlers, options),
-      publish: (name, value) => {
-        this.#publisher.publish(name, value);
-      },
-      allocate: (length) => this.#kernel.allocate(length),
-      log: (text) => {
-        this.#kernel.log('info', this.name, text);
-      },
-    };
-  }
-
-  #describe(): ServiceDescription {
-    const contract = this.#contract;
-    const operations = Object.entries(
-      contract.operations as Record<string, { verb: string; request: AnyBody }>,
-    );
-    const notifications = Object.entries(contract.notifications as Record<string, AnyBody>);
-    return {
-      uri: this.uri,
-      contract: contract.uri,
-      operations: operations.map(([name, { verb, request }]) => ({ name, verb, body: request.name })),
-      notifications: notifications.map(([name, body]) => ({ name, body: body.name })),
-      state: (contract.state as AnyBody | undefined)?.name,
-      partners: Object.entries(this.partners).map(([name, uri]) => ({ name, uri })),
-    };
   }
 }
 

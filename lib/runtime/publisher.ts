@@ -11,7 +11,7 @@ import { NO_GIFTS, type Answer, type Delivery, type Gift } from './delivery.js';
 import { Fault } from './fault.js';
 import type { SUBSCRIBE, UNSUBSCRIBE } from './service-contract.js';
 import type { Received, Sending } from './shape.js';
-import { SubscriptionManager, type Notification } from './subscriptions.js';
+import { SubscriptionManager, type Notification, type NotificationCounters } from './subscriptions.js';
 import { nodePrefix } from './uri.js';
 import { requestActionOf } from './verbs.js';
 
@@ -21,23 +21,37 @@ const NOTIFY = requestActionOf('Notify');
 export type SendNotification = (envelope: Envelope, gifts: readonly Gift[]) => Promise<Answer>;
 
 export class Publisher {
-  readonly subscriptions: SubscriptionManager;
   readonly #contract: AnyContract;
-  readonly #bodies: Readonly<Record<string, AnyBody>>;
+  readonly #send: SendNotification;
+  /** Made for the first subscriber: most services never have one. */
+  #subscriptions: SubscriptionManager | undefined;
 
   constructor(contract: AnyContract, send: SendNotification) {
     this.#contract = contract;
-    this.#bodies = contract.notifications as Readonly<Record<string, AnyBody>>;
-    this.subscriptions = new SubscriptionManager(async ({ envelope, gifts }) => {
-      const answer = await send(envelope, gifts);
-      try {
-        const { fault } = answer.envelope;
-        if (fault === undefined) return undefined;
-        return { subcode: fault.subcodes.find(({ namespace }) => namespace === DSSP)?.localName };
-      } finally {
-        answer.release();
-      }
-    });
+    this.#send = send;
+  }
+
+  get subscriberCount(): number {
+    return this.#subscriptions?.count ?? 0;
+  }
+
+  /** What became of all notifications. */
+  get counters(): NotificationCounters {
+    return this.#subscriptions?.counters ?? NONE_PUBLISHED;
+  }
+
+  /** Ends the subscriptions of ports whose URIs begin like this: their runtime is gone. */
+  removeBelow(prefix: string): void {
+    this.#subscriptions?.removeBelow(prefix);
+  }
+
+  /** Ends all subscriptions. */
+  close(): void {
+    this.#subscriptions?.close();
+  }
+
+  get #bodies(): Readonly<Record<string, AnyBody>> {
+    return this.#contract.notifications as Readonly<Record<string, AnyBody>>;
   }
 
   /** Whether there is anything to subscribe to. */
@@ -60,7 +74,7 @@ export class Publisher {
     }
     const publication = new Publication(element, gifts);
     publication.retain();
-    this.subscriptions.publish(publication);
+    this.#subscriptions?.publish(publication);
     publication.release();
   }
 
@@ -84,21 +98,47 @@ export class Publisher {
         `There are no notifications ${unknown}; there are ${[...known].join(', ')}.`,
       );
     }
-    const subscription = this.subscriptions.add({ subscriber, principal, types, expiresMs, count });
+    const subscription = (this.#subscriptions ??= this.#makeManager()).add({
+      subscriber,
+      principal,
+      types,
+      expiresMs,
+      count,
+    });
     return { id: subscription.id, expiresMs: Math.round(subscription.expiresAt - performance.now()) };
   }
 
   /** Throws Fault UnknownEntry. */
   unsubscribe(principal: string, id: string): Sending<typeof UNSUBSCRIBE.response> {
-    const subscription = this.subscriptions.find(id);
+    const subscription = this.#subscriptions?.find(id);
     // Somebody else's is the same as none.
     if (subscription?.principal !== principal) {
       throw new Fault('UnknownEntry', 'There is no such subscription (any more).');
     }
-    this.subscriptions.remove(id);
+    this.#subscriptions?.remove(id);
     return subscription.counters;
   }
+
+  #makeManager(): SubscriptionManager {
+    return new SubscriptionManager(async ({ envelope, gifts }) => {
+      const answer = await this.#send(envelope, gifts);
+      try {
+        const { fault } = answer.envelope;
+        if (fault === undefined) return undefined;
+        return { subcode: fault.subcodes.find(({ namespace }) => namespace === DSSP)?.localName };
+      } finally {
+        answer.release();
+      }
+    });
+  }
 }
+
+const NONE_PUBLISHED: NotificationCounters = Object.freeze({
+  published: 0,
+  delivered: 0,
+  dropped: 0,
+  failed: 0,
+});
 
 /** A notification and the buffers that it lends to every subscriber. */
 class Publication implements Notification {

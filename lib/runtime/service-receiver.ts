@@ -23,7 +23,7 @@ import type { AnyService, Call } from './service.js';
 /** What the receiver gets from the runtime. */
 export interface ReceiverOwner {
   /** What its buffers belong to. */
-  path(): string;
+  readonly path: string;
   describe(): ServiceDescription;
   /** Somebody with the right to it asks the service to end. Settles when it has. */
   drop(): Promise<void>;
@@ -166,7 +166,7 @@ export class ServiceReceiver implements Receiver {
     try {
       const action = responseActionOf(verb as Verb);
       const answer = envelope.reply({ action, body: element, references: referencesTo(gifts) });
-      delivery.answer(answer, gifts, this.#owner.path());
+      delivery.answer(answer, gifts, this.#owner.path);
     } catch (error) {
       giveBack(gifts);
       throw error;
