@@ -28,10 +28,11 @@ export interface Judge {
     readonly path: string;
     readonly contract: string | undefined;
   }): { readonly allowed: boolean; readonly reason: string };
-  memory(access: { readonly principal: string; readonly path: string }): {
-    readonly allowed: boolean;
-    readonly reason: string;
-  };
+  memory(access: {
+    readonly principal: string;
+    readonly path: string;
+    readonly contract: string | undefined;
+  }): { readonly allowed: boolean; readonly reason: string };
 }
 
 /** The way to other runtimes. */
@@ -114,7 +115,9 @@ export class Dispatcher {
 
   /** The fault for a principal that may not have the buffers of a service: who may not Get it cannot resolve them. */
   judgeMemory(principal: string, owner: string): SoapFault | undefined {
-    const { allowed, reason } = this.#judge.memory({ principal, path: owner });
+    // Rules by contract hold for memory, too: without it a service denied by its contract would be open by its name.
+    const contract = this.#uris.named(owner)?.contract;
+    const { allowed, reason } = this.#judge.memory({ principal, path: owner, contract });
     return allowed ? undefined : SoapFault.dssp('PermissionDenied', reason);
   }
 

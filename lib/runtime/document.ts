@@ -61,6 +61,8 @@ export interface ElementForm<Child extends string> {
   readonly optional?: readonly string[];
   /** Child elements in the order in which they have to stand, with how many of each there may be. */
   readonly children?: Readonly<Record<Child, number>>;
+  /** Whether the order is free after all. */
+  readonly anyOrder?: boolean;
 }
 
 /** How the value of an attribute is read. */
@@ -166,7 +168,7 @@ export class Checker {
         this.problem(child, `<${element.localName}> does not take ${nameOf(child)}. ${takes}`);
         continue;
       }
-      if (at < order) {
+      if (at < order && form.anyOrder !== true) {
         this.problem(child, `<${name}> stands too late: the order is ${names.join(', ')}. Move it up.`);
       }
       order = Math.max(order, at);

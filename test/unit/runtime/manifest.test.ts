@@ -471,7 +471,7 @@ describe('xmllint, by docs/manifest.xsd', () => {
     });
     expect(sample.filter((_, i) => accepted[i] !== undefined && verdicts[i] === false)).toEqual([]);
     // And the sample has both, or the line above says nothing.
-    expect(accepted.filter((read) => (read?.services.length ?? 0) > 0).length).toBeGreaterThan(20);
-    expect(verdicts.filter((isValid) => !isValid).length).toBeGreaterThan(20);
+    expect(accepted.filter((read) => (read?.services.length ?? 0) > 0).length).toBeGreaterThan(5);
+    expect(verdicts.filter((isValid) => !isValid).length).toBeGreaterThan(5);
   });
 });
