@@ -62,11 +62,11 @@ export function placement(): Placement {
   return { server: cores.slice(0, half).join(','), client: cores.slice(-half).join(',') };
 }
 
-export function forkNode(script: URL, cores: string): ChildProcess {
+export function forkNode(script: URL, cores: string, flags: readonly string[] = []): ChildProcess {
   return track(
     fork(fileURLToPath(script), [], {
       execPath: 'taskset',
-      execArgv: ['-c', cores, process.execPath],
+      execArgv: ['-c', cores, process.execPath, ...flags],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     }),
   );

@@ -46,6 +46,10 @@ const PRESETS: Readonly<Record<SuiteName, Presets>> = {
       soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000, timeoutMs: 30_000 },
     },
   },
+  runtime: {
+    full: { rounds: 5, budget: { warmupMs: 1000, measureMs: 1000, timeoutMs: 60_000 }, soak: NO_SOAK },
+    quick: { rounds: 1, budget: { warmupMs: 300, measureMs: 250, timeoutMs: 60_000 }, soak: NO_SOAK },
+  },
   // In the laboratory a second is what elsewhere a twentieth is, and the start of a tool takes one.
   rdma: {
     full: { rounds: 3, budget: { warmupMs: 800, measureMs: 1500, timeoutMs: 90_000 }, soak: NO_SOAK },
@@ -59,6 +63,7 @@ const HELP_AFTER = `
 Subjects run in two processes on separate halves of the cores, in interleaved rounds. The medians of one run can be compared with
 each other; those of different runs cannot. Let nothing else run meanwhile. At the end of suite tcp splitplane alone moves
 ${SOAK.bytes / BYTES_PER_GB} GB and ${SOAK.messages.toLocaleString('en-US')} messages, and the growth of its resident memory is told.
+Suite runtime measures services that talk within one runtime and between two, and many of them.
 Suite rdma runs on the two emulated hosts of the laboratory, which it starts and ends; docs/RDMA.md says what its figures mean.
 
 The file is an array of rows: suite, subject, mode, metric, size, hosts (suite rdma), transport, unit, median, p99, p999 (latencies),

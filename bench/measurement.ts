@@ -17,6 +17,12 @@ export const METRICS = [
   'message_rtt',
   'read_rtt',
   'message_rate',
+  'local_rate',
+  'routing_rate',
+  'request_rtt',
+  'notify_rate',
+  'lookup',
+  'services_memory',
 ] as const;
 export type Metric = (typeof METRICS)[number];
 
@@ -34,6 +40,8 @@ export const SUBJECT_NAMES = [
   'grpc',
   'grpc-tuned',
   'perftest',
+  'manager',
+  'messageport',
 ] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
@@ -42,7 +50,7 @@ export type Mode = 'adaptive' | 'busy' | 'event';
 
 export type Unit = 'GB/s' | 'us' | '1/s' | 'MiB';
 
-/** One thing to measure. `size` is the payload of one message or transfer in bytes. */
+/** One thing to measure. `size` is the payload of one message or transfer in bytes, or a number of subscribers or services. */
 export interface Case {
   readonly metric: Metric;
   readonly size: number;
@@ -147,11 +155,17 @@ export function unitOf(metric: Metric | SoakMetric): Unit {
     case 'frame_rtt':
     case 'message_rtt':
     case 'read_rtt':
+    case 'request_rtt':
+    case 'lookup':
       return 'us';
     case 'message_rate':
+    case 'local_rate':
+    case 'routing_rate':
+    case 'notify_rate':
       return '1/s';
     case 'soak_transfer':
     case 'soak_messages':
+    case 'services_memory':
       return 'MiB';
   }
 }
@@ -162,6 +176,7 @@ export function payloadBytesPerOperation(task: Case): number {
     case 'write_rtt':
     case 'frame_rtt':
     case 'message_rtt':
+    case 'request_rtt':
       return 2 * task.size;
     default:
       return task.size;
@@ -171,7 +186,32 @@ export function payloadBytesPerOperation(task: Case): number {
 /** What a case or a row is about, without its subject and mode: "pull 1 MiB between two hosts". */
 export function formatCase({ metric, size, hosts }: Pick<Row, 'metric' | 'size' | 'hosts'>): string {
   const place = hosts === undefined ? '' : hosts === 1 ? ' within one host' : ' between two hosts';
-  return `${metric} ${formatSize(size)}${place}`;
+  return `${metric} ${formatQuantity(metric, size)}${place}`;
+}
+
+/** Most sizes are of payloads; some cases count things. */
+function formatQuantity(metric: Row['metric'], size: number): string {
+  switch (metric) {
+    case 'notify_rate':
+      return `${size} subscribers`;
+    case 'lookup':
+    case 'services_memory':
+      return `${size} services`;
+    case 'local_rate':
+      return size === 0 ? 'without a buffer' : `with a buffer of ${formatSize(size)}`;
+    default:
+      return formatSize(size);
+  }
+}
+
+/** Whether such a case moves payload at all, so that a cost per byte means something. */
+export function movesPayload(metric: Metric): boolean {
+  return metric !== 'local_rate' && metric !== 'routing_rate' && metric !== 'notify_rate';
+}
+
+/** Whether what such a case tells is how many arrived, whatever they hold. */
+export function countsMessages(metric: Metric): boolean {
+  return unitOf(metric) === '1/s';
 }
 
 export function formatSize(bytes: number): string {

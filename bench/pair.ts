@@ -8,6 +8,8 @@ import { requireTool } from './children.js';
 import {
   BenchError,
   BYTES_PER_GB,
+  countsMessages,
+  movesPayload,
   payloadBytesPerOperation,
   type Case,
   type Sample,
@@ -73,7 +75,7 @@ export function toSample(
   const bytesPerSecond = payloadBytes / receiver.deliverySeconds;
   const copiedBytes = server.copiedBytes + client.copiedBytes;
   const common = {
-    cpuSecondsPerGB: (cpuPerSecond / bytesPerSecond) * BYTES_PER_GB,
+    cpuSecondsPerGB: movesPayload(task.metric) ? (cpuPerSecond / bytesPerSecond) * BYTES_PER_GB : null,
     copiesPerByte:
       definition.libraryCopiesPerByte === null
         ? null
@@ -83,6 +85,6 @@ export function toSample(
   if (roundTrips !== null) {
     return { median: roundTrips.median, p99: roundTrips.p99, p999: roundTrips.p999, ...common };
   }
-  const delivered = task.metric === 'message_rate' ? receiver.deliveredMessages : payloadBytes / BYTES_PER_GB;
+  const delivered = countsMessages(task.metric) ? receiver.deliveredMessages : payloadBytes / BYTES_PER_GB;
   return { median: delivered / receiver.deliverySeconds, ...common };
 }

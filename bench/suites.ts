@@ -5,6 +5,8 @@ import { MIB, type Environment, type Subject } from './measurement.js';
 import { cSubject } from './peers/c.js';
 import { grpcSubject } from './peers/grpc.js';
 import { grpcTunedSubject } from './peers/grpc-tuned.js';
+import { managerSubject } from './peers/manager.js';
+import { messagePortSubject } from './peers/message-port.js';
 import { iperf3Subject } from './peers/iperf3.js';
 import { nodeNetSubject } from './peers/node-net.js';
 import { perftestSubject } from './peers/perftest.js';
@@ -14,6 +16,7 @@ import { zeromqSubject } from './peers/zeromq.js';
 import type { Soak } from './soak.js';
 import { startAgents, stopAgents } from './rdma/agents.js';
 import { closeHosts } from './rdma/hosts.js';
+import { splitplaneRuntimeSubject } from './subjects/splitplane-runtime.js';
 import { splitplaneRdmaSubject } from './subjects/splitplane-rdma.js';
 import { splitplane, splitplaneSubject } from './subjects/splitplane.js';
 import type { SuiteName } from './targets.js';
@@ -60,6 +63,12 @@ export const SUITES: readonly Suite[] = [
         task: { metric: 'message_rate', size: 64, mode: 'event' },
       },
     ],
+  },
+  {
+    name: 'runtime',
+    transport: 'tcp',
+    subjects: [splitplaneRuntimeSubject, managerSubject, messagePortSubject],
+    soaks: [],
   },
   {
     name: 'rdma',

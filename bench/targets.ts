@@ -145,10 +145,38 @@ const RDMA_SMALL_TARGETS: readonly Target[] = [
   })),
 ];
 
-export type SuiteName = 'tcp' | 'rdma';
+/** What messages between services must reach. A buffer that goes with one must cost nothing, and the size of a body neither. */
+const LOCAL_RATE = 300_000;
+const RUNTIME_TARGETS: readonly Target[] = [
+  ...[0, 64 * MIB].map((size): Target => ({
+    own: { metric: 'local_rate', size },
+    figure: 'median',
+    bound: 'at least',
+    limit: LOCAL_RATE,
+  })),
+  {
+    own: { metric: 'routing_rate', size: MIB },
+    figure: 'median',
+    bound: 'at least',
+    limit: 0.9,
+    peer: { subject: 'splitplane', size: 64 },
+  },
+  {
+    own: { metric: 'request_rtt', size: SMALL_BYTES },
+    figure: 'median',
+    bound: 'at most',
+    limit: 1.3,
+    peer: { subject: 'manager' },
+  },
+  { own: { metric: 'lookup', size: 100_000 }, figure: 'median', bound: 'at most', limit: 2 },
+  { own: { metric: 'services_memory', size: 100_000 }, figure: 'median', bound: 'below', limit: 200 },
+];
+
+export type SuiteName = 'tcp' | 'runtime' | 'rdma';
 
 const TARGETS: Readonly<Record<SuiteName, readonly Target[]>> = {
   tcp: [...BULK_TARGETS, ...SMALL_TARGETS, ...SOAK_TARGETS],
+  runtime: RUNTIME_TARGETS,
   rdma: [...RDMA_BULK_TARGETS, ...RDMA_SMALL_TARGETS],
 };
 

@@ -91,7 +91,9 @@ const stages = {
   fuzz: () => runFuzzers(),
   vitest: () => vitest(),
   'conformance-asan': conformanceSanitized,
-  bench: () => npmRun('bench', '--', '--suite', 'tcp', '--quick'),
+  bench: async () => {
+    for (const suite of ['tcp', 'runtime']) await npmRun('bench', '--', '--suite', suite, '--quick');
+  },
   demo: () => npmRun('demo'),
   lab,
 };
