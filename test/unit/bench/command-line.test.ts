@@ -23,7 +23,7 @@ afterEach(() => {
 describe('refuses', () => {
   test.each([
     { args: [], sentence: "required option '--suite <name>' not specified" },
-    { args: ['--suite', 'udp'], sentence: 'Allowed choices are tcp, rdma' },
+    { args: ['--suite', 'udp'], sentence: 'Allowed choices are tcp, runtime, rdma' },
     { args: ['--suite', 'tcp', '--rounds', '0'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', '1.5'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', '101'], sentence: 'Give a whole number from 1 to 100.' },
