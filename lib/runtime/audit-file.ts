@@ -4,12 +4,15 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SplitplaneError } from '../errors.js';
 
-/** Bytes that wait for the disk. */
+/** Bytes that wait for the disk; of refusals half as many. */
 export const PENDING_BYTES_MAX = 4 << 20;
 /** Lines a second that are written over time: a peer that is refused a million times a second must not fill the disk. */
 export const LINES_PER_SECOND_MAX = 1000;
 /** Lines that may come at once before that limit holds. */
 export const LINES_AT_ONCE_MAX = 10_000;
+
+/** What a line is about. Each has its own limits: else an attacker could have what he may do dropped behind what he may not. */
+export type LineKind = 'allowed' | 'refused';
 
 export interface AuditFileOptions {
   /** Milliseconds since the epoch. */
@@ -18,15 +21,32 @@ export interface AuditFileOptions {
   readonly log: (text: string) => void;
 }
 
+/** How many lines may be written now. */
+class Allowance {
+  #lines = LINES_AT_ONCE_MAX;
+  #at: number;
+
+  constructor(now: number) {
+    this.#at = now;
+  }
+
+  take(now: number): boolean {
+    const more = (Math.max(0, now - this.#at) * LINES_PER_SECOND_MAX) / 1000;
+    this.#lines = Math.min(LINES_AT_ONCE_MAX, this.#lines + more);
+    this.#at = now;
+    if (this.#lines < 1) return false;
+    this.#lines--;
+    return true;
+  }
+}
+
 export class AuditFile {
   readonly #file: FileHandle;
   readonly #path: string;
   readonly #options: AuditFileOptions;
   #pending: string[] = [];
   #pendingBytes = 0;
-  /** Lines that may still be written at once. */
-  #allowance = LINES_AT_ONCE_MAX;
-  #allowedAt: number;
+  readonly #allowances: Readonly<Record<LineKind, Allowance>>;
   #dropped = 0;
   #droppedTotal = 0;
   /** Whether the file may end in the middle of a line. */
@@ -40,7 +60,8 @@ export class AuditFile {
     this.#path = path;
     this.#isTorn = isTorn;
     this.#options = options;
-    this.#allowedAt = options.now();
+    const now = options.now();
+    this.#allowances = { allowed: new Allowance(now), refused: new Allowance(now) };
   }
 
   /** Opens a file to append to, and makes it, for its owner alone, if there is none. Rejects with SYSTEM if it cannot. */
@@ -67,9 +88,11 @@ export class AuditFile {
   }
 
   /** Appends one JSON object, soon. Never throws. */
-  append(line: string): void {
+  append(line: string, kind: LineKind): void {
     if (this.#closing !== undefined) return;
-    if (!this.#mayWrite() || this.#pendingBytes + line.length > PENDING_BYTES_MAX) {
+    const bytesMax = kind === 'allowed' ? PENDING_BYTES_MAX : PENDING_BYTES_MAX / 2;
+    const isAllowed = this.#allowances[kind].take(this.#options.now());
+    if (!isAllowed || this.#pendingBytes + line.length > bytesMax) {
       this.#dropped++;
       this.#droppedTotal++;
       return;
@@ -120,16 +143,6 @@ export class AuditFile {
       this.#droppedTotal += lines.length;
       this.#fail(error);
     }
-  }
-
-  #mayWrite(): boolean {
-    const now = this.#options.now();
-    const refill = (Math.max(0, now - this.#allowedAt) * LINES_PER_SECOND_MAX) / 1000;
-    this.#allowance = Math.min(LINES_AT_ONCE_MAX, this.#allowance + refill);
-    this.#allowedAt = now;
-    if (this.#allowance < 1) return false;
-    this.#allowance--;
-    return true;
   }
 
   #noticeOf(count: number): string {

@@ -103,7 +103,7 @@ export class AuditLog {
     const record = new AuditRecord(init, this.#now());
     this.#records[this.#next] = record;
     this.#next = (this.#next + 1) % AUDIT_ENTRIES_MAX;
-    this.#file?.append(lineOf(record));
+    this.#file?.append(lineOf(record), init.decision);
     return record;
   }
 
@@ -113,7 +113,7 @@ export class AuditLog {
     for (const record of this.#inOrder()) {
       if (record.count === record.countWritten) continue;
       record.countWritten = record.count;
-      this.#file.append(lineOf(record));
+      this.#file.append(lineOf(record), record.init.decision);
     }
   }
 

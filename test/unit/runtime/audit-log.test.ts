@@ -192,13 +192,23 @@ describe('in a file', () => {
     expect(notices.reduce((sum, notice) => sum + Number(notice['count']), 0)).toBe(10);
   });
 
+  test('a flood of refusals does not hide what was allowed', async () => {
+    const path = newPath();
+    const log = await AuditLog.open(path, still);
+    for (let i = 0; i < 2 * LINES_AT_ONCE_MAX; i++) log.add(refusal(`/${'flood'.repeat(50)}`));
+    log.add({ ...refusal('/goal'), decision: 'allowed' });
+    await log.close();
+    expect(linesOf(path).filter((line) => line['path'] === '/goal')).toHaveLength(1);
+    expect(log.dropped).toBeGreaterThanOrEqual(LINES_AT_ONCE_MAX);
+  });
+
   test('what waits for the disk is bounded', async () => {
     const path = newPath();
     const file = await AuditFile.open(path, still);
     const line = JSON.stringify('x'.repeat(64 * 1024));
     const fitting = Math.floor(PENDING_BYTES_MAX / (line.length + 1));
     // Nothing is written before this function gives the event loop back.
-    for (let i = 0; i < fitting + 5; i++) file.append(line);
+    for (let i = 0; i < fitting + 5; i++) file.append(line, 'allowed');
     expect(file.dropped).toBeGreaterThanOrEqual(3);
     await file.close();
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
@@ -231,11 +241,11 @@ describe('in a file', () => {
     };
     // More than a pipe holds, twice.
     for (const count of [1, 2]) {
-      file.append(JSON.stringify('x'.repeat(1 << 20)));
+      file.append(JSON.stringify('x'.repeat(1 << 20)), 'refused');
       await dropped(count);
     }
     expect(readAll()).toMatch(/^"x+$/);
-    file.append('"y"');
+    file.append('"y"', 'refused');
     await file.close();
     // What was cut off has a line of its own.
     const [torn, line, notice, end] = readAll().split('\n');

@@ -55,7 +55,7 @@ function refusal(text: string): ManifestError {
   throw new Error(`the manifest was accepted: ${text}`);
 }
 
-describe('what a manifest says', () => {
+describe('step 408: the loading instructions that a service loader reads', () => {
   test('arrives whole, with paths made absolute from the folder of the manifest', () => {
     const { services, ...rest } = parseManifest(FULL, WHERE);
     expect(rest).toEqual({

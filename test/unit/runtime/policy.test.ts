@@ -298,3 +298,10 @@ describe('xmllint, by docs/policy.xsd', () => {
     expect(verdicts.filter((isValid) => !isValid).length).toBeGreaterThan(5);
   });
 });
+
+test('the example in docs/POLICY.md is a policy, here and for xmllint', () => {
+  const page = readFileSync(new URL('../../../docs/POLICY.md', import.meta.url), 'utf8');
+  const [example = ''] = [...page.matchAll(/^```xml\n(.*?)^```/gms)].map(([, text]) => text);
+  expect(parsePolicy(example, 'p').rules).toHaveLength(4);
+  expect(judge('policy.xsd', [example])).toEqual([true]);
+});

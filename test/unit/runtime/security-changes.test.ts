@@ -127,7 +127,7 @@ describe('changes of the policy', () => {
   });
 });
 
-describe('loading', () => {
+describe('step 410: the security manager is loaded', () => {
   test('without a policy nothing is allowed, and that is said', async () => {
     const said: string[] = [];
     const path = join(folder, 'missing.xml');
