@@ -2,13 +2,13 @@
 // The command `splitplane`: its subcommands, and how the process ends. One file per subcommand beside this one.
 import { Command, CommanderError } from 'commander';
 import { doctorCommand } from './doctor.js';
-import { version } from './doctor/diagnosis.js';
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from './failure.js';
 import { getCommand } from './get.js';
 import { infoCommand } from './info.js';
 import { perfCommand } from './perf.js';
 import { pingCommand } from './ping.js';
 import { putCommand } from './put.js';
+import { version } from '../runtime/version.js';
 import { serveCommand } from './serve.js';
 import { complain } from './terminal.js';
 

@@ -49,6 +49,9 @@ export {
   type Received,
   type Sending,
 } from './shape.js';
+export { Console } from './services/console.js';
+export { Directory } from './services/directory.js';
+export { Node } from './services/node.js';
 export type { RuntimeSnapshot, ServiceSnapshot } from './snapshot.js';
 export type { Subscribed, SubscribeOptions } from './subscriber.js';
 export { VERBS, type Verb } from './verbs.js';

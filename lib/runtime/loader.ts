@@ -5,17 +5,39 @@ import { builtInService } from './services/index.js';
 import { messageOf, LoadedService, type LoadInit } from './loaded-service.js';
 import { describe, type Kernel } from './kernel.js';
 import type { ServiceEntry } from './manifest.js';
+import { printable } from './printable.js';
 import { Service, type AnyService } from './service.js';
 import type { ServiceSnapshot } from './snapshot.js';
 
 /** Services that failed and are remembered. */
 const FAILURES_MAX = 1000;
 
+/** UTF-16 units of what is said of a failure; the log says it all. */
+const PROBLEM_LENGTH_MAX = 1000;
+
+/** What can happen to a service: it runs, it did not start or broke, it was ended in good order. */
+export type ServiceEvent = 'started' | 'failed' | 'stopped';
+/** Called when it has happened, with what the service is then. Must not throw. */
+export type ServiceWatcher = (event: ServiceEvent, service: ServiceSnapshot) => void;
+
+/** What became of one entry of a manifest. */
+export interface LoadOutcome {
+  readonly entry: ServiceEntry;
+  /** Where it runs; undefined when it does not. */
+  readonly uri?: string;
+  /** What kept it from that. */
+  readonly error?: unknown;
+}
+
 export class ServiceLoader {
   readonly #kernel: Kernel;
   readonly #services = new Map<string, LoadedService>();
   readonly #entries = new Map<string, ServiceEntry>();
   readonly #failed = new Map<string, ServiceSnapshot>();
+  /** The services that are part of the runtime: they end with it. */
+  readonly #own = new Set<string>();
+  readonly #watchers = new Set<ServiceWatcher>();
+  #names: readonly string[] | undefined;
   #versions = 0;
 
   constructor(kernel: Kernel) {
@@ -27,30 +49,51 @@ export class ServiceLoader {
     return [...[...this.#services.values()].map(({ snapshot }) => snapshot), ...this.#failed.values()];
   }
 
+  /** The names of what runs and of what failed to, sorted by their UTF-16 units. */
+  get names(): readonly string[] {
+    this.#names ??= [...new Set([...this.#services.keys(), ...this.#failed.keys()])].sort();
+    return this.#names;
+  }
+
+  /** What runs under this name, or failed to. */
+  snapshotOf(name: string): ServiceSnapshot | undefined {
+    return this.#services.get(name)?.snapshot ?? this.#failed.get(name);
+  }
+
+  /** Has `watcher` called for whatever happens to a service until the answer is called. */
+  watch(watcher: ServiceWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
+  }
+
   find(name: string): LoadedService | undefined {
     return this.#services.get(name);
   }
 
   /**
    * Step 424: loads what a manifest lists. All are registered before the first one starts, so that partners find each other.
-   * Settles when each has started or failed; failures are reported and remembered.
+   * Settles when each has started or failed, with what became of each, in their order; failures are reported and remembered.
    */
-  async loadAll(entries: readonly ServiceEntry[]): Promise<void> {
-    const registered: [ServiceEntry, LoadedService][] = [];
+  async loadAll(entries: readonly ServiceEntry[]): Promise<LoadOutcome[]> {
+    const starting: (() => Promise<LoadOutcome>)[] = [];
     for (const entry of entries) {
-      try {
-        const service = await this.#make(entry);
-        registered.push([entry, this.#register(service, this.#initOf(entry), false)]);
-      } catch (error) {
+      const failed = (error: unknown): LoadOutcome => {
         this.#report(entry, error);
+        return { entry, error };
+      };
+      try {
+        const loaded = this.#register(await this.#make(entry), this.#initOf(entry), false);
+        starting.push(() =>
+          this.#startEntry(entry, loaded).then(({ uri }): LoadOutcome => ({ entry, uri }), failed),
+        );
+      } catch (error) {
+        const outcome = failed(error);
+        starting.push(() => Promise.resolve(outcome));
       }
     }
-    const starting = registered.map(([entry, loaded]) =>
-      this.#startEntry(entry, loaded).catch((error: unknown) => {
-        this.#report(entry, error);
-      }),
-    );
-    await Promise.all(starting);
+    return Promise.all(starting.map((start) => start()));
   }
 
   /** Loads one service. Rejects when it cannot be made, registered or started. */
@@ -64,19 +107,30 @@ export class ServiceLoader {
     }
   }
 
-  /** Loads a service that is an object already. `trusted`: part of the runtime. Rejects as load does. */
+  /**
+   * Loads a service that is an object already. `trusted`: part of the runtime, of which nobody is asked whether it may have its
+   * name, and which ends with the runtime. Rejects as load does.
+   */
   async add(service: AnyService, init: LoadInit, trusted = false): Promise<LoadedService> {
     const loaded = this.#register(service, init, trusted);
+    if (trusted) this.#own.add(loaded.name);
     await this.#start(loaded, init);
     return loaded;
   }
 
-  /** Ends a service. Settles when it has stopped. Throws INVALID_ARGUMENT for a name that none has. */
+  /**
+   * Ends a service. Settles when it has stopped. Rejects with INVALID_ARGUMENT for a name that none has, and with UNSUPPORTED
+   * for what is part of the runtime.
+   */
   async unload(name: string): Promise<void> {
     const loaded = this.#known(name);
-    this.#services.delete(name);
-    this.#entries.delete(name);
-    await loaded.unload();
+    if (this.#own.has(name)) {
+      throw new SplitplaneError(
+        'UNSUPPORTED',
+        `${name} is part of the runtime and ends with it: close that.`,
+      );
+    }
+    await this.#end(loaded);
   }
 
   /** Loads a service's module anew and puts it behind the same URI. See LoadedService.replace. */
@@ -94,7 +148,26 @@ export class ServiceLoader {
 
   /** Ends all, the last one loaded first. */
   async close(): Promise<void> {
-    for (const name of [...this.#services.keys()].reverse()) await this.unload(name);
+    for (const loaded of [...this.#services.values()].reverse()) await this.#end(loaded);
+  }
+
+  async #end(loaded: LoadedService): Promise<void> {
+    this.#forget(loaded);
+    await loaded.unload();
+    this.#tell('stopped', loaded.snapshot);
+  }
+
+  /** Takes a service off the list, unless another has its name by now. */
+  #forget(loaded: LoadedService): void {
+    const { name } = loaded;
+    if (this.#services.get(name) !== loaded) return;
+    this.#services.delete(name);
+    this.#entries.delete(name);
+    this.#names = undefined;
+  }
+
+  #tell(event: ServiceEvent, snapshot: ServiceSnapshot): void {
+    for (const watch of this.#watchers) watch(event, snapshot);
   }
 
   #known(name: string): LoadedService {
@@ -114,6 +187,7 @@ export class ServiceLoader {
     });
     this.#services.set(loaded.name, loaded);
     this.#failed.delete(loaded.name);
+    this.#names = undefined;
     return loaded;
   }
 
@@ -127,10 +201,12 @@ export class ServiceLoader {
     try {
       await loaded.start(state);
     } catch (error) {
-      this.#services.delete(loaded.name);
-      this.#entries.delete(loaded.name);
+      this.#forget(loaded);
       throw error;
     }
+    const { snapshot } = loaded;
+    // It may have been ended while it started.
+    if (snapshot.state === 'running') this.#tell('started', snapshot);
   }
 
   async #make(entry: ServiceEntry): Promise<AnyService> {
@@ -156,14 +232,17 @@ export class ServiceLoader {
 
   #report(entry: ServiceEntry, error: unknown): void {
     const { name, partners, host, contract = '', at } = entry;
-    this.#kernel.log('error', name, `The service of line ${at.line} did not start: ${describe(error)}`);
+    const which = at === undefined ? 'The service' : `The service of line ${at.line}`;
+    this.#kernel.log('error', name, `${which} did not start: ${describe(error)}`);
+    // Its name is another's, which is what is to be seen under it.
+    if (this.#services.has(name)) return;
     const port = { depth: 0, depthMax: 0, delivered: 0, refused: 0, faults: 0, running: 0 };
-    const problem = messageOf(error);
+    const problem = printable(messageOf(error), PROBLEM_LENGTH_MAX);
     const uri = this.#kernel.uris.prefix + name;
     // The name belongs to another service, which runs: that this one does not is in the log.
     if (this.#services.has(name)) return;
     if (this.#failed.size >= FAILURES_MAX) this.#failed.delete(this.#failed.keys().next().value as string);
-    this.#failed.set(name, {
+    const failed: ServiceSnapshot = {
       uri,
       name,
       contract,
@@ -173,7 +252,10 @@ export class ServiceLoader {
       problem,
       port,
       subscribers: 0,
-    });
+    };
+    this.#failed.set(name, failed);
+    this.#names = undefined;
+    this.#tell('failed', failed);
   }
 }
 

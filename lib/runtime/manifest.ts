@@ -86,8 +86,8 @@ export interface ServiceEntry {
   readonly partners: Readonly<Record<string, string>>;
   /** The one element inside <state>, in a namespace of the service's. */
   readonly state?: XmlElement | undefined;
-  /** Where it stands, for errors that show later. */
-  readonly at: TextPlace;
+  /** Where it stands, for errors that show later; absent where no file says it. */
+  readonly at?: TextPlace;
 }
 
 /** What a runtime is to load. Frozen. */

@@ -6,6 +6,7 @@ import type { Client } from './client.js';
 import { type Proxy } from './client.js';
 import type { AnyContract } from './contract.js';
 import { Kernel, type Log, type Security } from './kernel.js';
+import { Journal } from './journal.js';
 import { ServiceLoader } from './loader.js';
 import type { LoadInit } from './loaded-service.js';
 import { readManifest, type Manifest, type ServiceEntry } from './manifest.js';
@@ -13,13 +14,18 @@ import type { Connection } from '../network/connection.js';
 import { authenticateByLocation } from '../network/security.js';
 import type { AnyService, NotificationHandlers } from './service.js';
 import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
+import type { NodeFacts } from './services/node.js';
+import { OWN_NAMES, ownServices, type OwnAccess } from './services/own.js';
 import type { Subscribed, SubscribeOptions } from './subscriber.js';
 
 /** What a runtime without a manifest is made of. */
 export type RuntimeInit = Partial<Pick<Manifest, 'name' | 'security' | 'network' | 'services'>>;
 
 export interface RuntimeOptions {
-  /** Gets what services and the runtime have to say; warnings and errors go to standard error when left out. */
+  /**
+   * Gets what services and the runtime have to say, fit to be printed, beside the console; warnings and errors go to standard
+   * error when left out.
+   */
   readonly log?: Log | undefined;
 }
 
@@ -49,9 +55,11 @@ export class Runtime implements AsyncDisposable {
   static async start(from: string | RuntimeInit = {}, options: RuntimeOptions = {}): Promise<Runtime> {
     const manifest: RuntimeInit = typeof from === 'string' ? await readManifest(from) : from;
     const { name = 'runtime', network, services = [] } = manifest;
-    const kernel = await Kernel.start({ name, network }, NO_SECURITY, options.log ?? logToStderr);
+    const journal = new Journal(options.log ?? logToStderr);
+    const kernel = await Kernel.start({ name, network }, NO_SECURITY, journal.log);
     const runtime = new Runtime(name, kernel);
     try {
+      await runtime.#loadOwn(journal);
       await runtime.#loader.loadAll(services);
       return runtime;
     } catch (error) {
@@ -134,6 +142,30 @@ export class Runtime implements AsyncDisposable {
     };
   }
 
+  /** What is part of the runtime comes first, so that it sees what happens to the others. */
+  async #loadOwn(journal: Journal): Promise<void> {
+    const access: OwnAccess = { journal, services: this.#loader, node: this.#facts() };
+    const own = ownServices(access);
+    for (const name of OWN_NAMES) await this.#loader.add(own[name], { name }, true);
+  }
+
+  #facts(): NodeFacts {
+    const kernel = this.#kernel;
+    const uptime = (): number => performance.now() - this.#startedAt;
+    return {
+      snapshot: () => this.snapshot(),
+      get uptimeMs() {
+        return uptime();
+      },
+      get transports() {
+        return kernel.network?.transports ?? [];
+      },
+      get listening() {
+        return kernel.listening;
+      },
+    };
+  }
+
   /** Stops every service, the last one loaded first, then the network. Settles when nothing is left. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#loader.close().finally(() => this.#kernel.close());
@@ -155,7 +187,8 @@ const NO_SECURITY: Security = {
 };
 
 function logToStderr(level: string, source: string, text: string): void {
-  if (level !== 'info') process.stderr.write(`${level}: ${source}: ${text}\n`);
+  // Lines that go on are set in, so that none of them looks like one that begins.
+  if (level !== 'info') process.stderr.write(`${level}: ${source}: ${text.replaceAll('\n', '\n  ')}\n`);
 }
 
 /** Undefined for one that ended this very moment. */

@@ -36,6 +36,7 @@ import {
   Catcher,
   elementsOf,
   filledBuffer,
+  guestsOf,
   logOf,
   servicePath,
   startDialing,
@@ -73,10 +74,10 @@ describe('the system is loaded', () => {
     const runtime = await startRuntime({ name: 'fresh' });
     expect(runtime.snapshot()).toMatchObject({
       name: 'fresh',
-      services: [],
       connections: [],
       messages: { local: 0, out: 0, in: 0, faults: 0 },
     });
+    expect(guestsOf(runtime)).toEqual([]);
   });
 
   test('408 a service loader reads loading instructions written in XML', async () => {
@@ -146,7 +147,7 @@ describe('the system is loaded', () => {
   test('424 the local services named in the instructions are loaded', async () => {
     const broken = `<service name="broken" module="${servicePath('nothing-here.ts')}"/>`;
     const runtime = await startRuntime(manifestFile(counterEntry('a') + broken + counterEntry('c')));
-    const { services } = runtime.snapshot();
+    const services = guestsOf(runtime);
     expect(services.map(({ name, state }) => [name, state])).toEqual([
       ['a', 'running'],
       ['c', 'running'],
@@ -168,7 +169,7 @@ describe('the system is loaded', () => {
           `${lost}<partner name="other" uri="dos:///nobody"/></service>${counterEntry('late')}`,
       ),
     );
-    expect(runtime.snapshot().services.map(({ name, state }) => [name, state])).toEqual([
+    expect(guestsOf(runtime).map(({ name, state }) => [name, state])).toEqual([
       ['early', 'running'],
       ['late', 'running'],
       ['lost', 'failed'],
@@ -279,7 +280,7 @@ describe('a service gets its URI', () => {
     await runtime.add(new Echo(), { name: 'second' });
     const second = runtime.proxy(Speech, 'dos:///second');
     expect(await second.say({ words: 'second' })).toEqual({ words: 'second' });
-    expect(runtime.snapshot().services[0]).toMatchObject({ state: 'starting', port: { depth: 1 } });
+    expect(guestsOf(runtime)[0]).toMatchObject({ state: 'starting', port: { depth: 1 } });
     first.begin();
     expect(await early).toEqual({ words: 'early' });
     expect(await added).toBe('dos:///first');

@@ -5,8 +5,9 @@ import { afterEach, expect } from 'vitest';
 import { element, type NetworkManager, type RegisteredBuffer, type XmlElement } from '../../lib/index.js';
 import { Kernel } from '../../lib/runtime/kernel.js';
 import type { Delivery } from '../../lib/runtime/delivery.js';
-import { Runtime, type LogLevel, type RuntimeInit } from '../../lib/runtime/index.js';
+import { Runtime, type LogLevel, type RuntimeInit, type ServiceSnapshot } from '../../lib/runtime/index.js';
 import { Port, type Receiver } from '../../lib/runtime/port.js';
+import { OWN_NAMES } from '../../lib/runtime/services/own.js';
 import { authenticateByLocation } from '../../lib/network/security.js';
 import { until } from './events.js';
 import { fill } from './managers.js';
@@ -62,6 +63,11 @@ export async function startRuntime(from: string | RuntimeInit = {}): Promise<Run
     },
   });
   return runtime;
+}
+
+/** The services of a runtime that are not part of it. */
+export function guestsOf(runtime: Runtime): ServiceSnapshot[] {
+  return runtime.snapshot().services.filter(({ name }) => !OWN_NAMES.some((own) => own === name));
 }
 
 /** What a runtime of startRuntime() logged so far. */

@@ -1,6 +1,6 @@
 // A diagnosis of this host: gathers the facts, puts every check to them, and answers the other side when it asks for the same.
-import { createRequire } from 'node:module';
 import type { TransportFacts } from '../../dataplane/native.js';
+import { version } from '../../runtime/version.js';
 import type { Answer, Handlers } from '../service.js';
 import { checkDevices } from './check-devices.js';
 import { checkAccess, checkSoftware } from './check-software.js';
@@ -8,9 +8,6 @@ import { gatherFacts, type Facts } from './facts.js';
 import type { Finding } from './finding.js';
 import { Machine } from './machine.js';
 import { reportOf, writeReport } from './report.js';
-
-/** The version of this package. */
-export const { version } = createRequire(import.meta.url)('splitplane/package.json') as { version: string };
 
 export interface Diagnosis {
   readonly facts: Facts;
