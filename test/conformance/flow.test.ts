@@ -47,11 +47,11 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     await until(() => sends.every(({ settled }) => settled));
   });
 
-  // Goal: a sender that heeds back-pressure keeps its memory flat against a slow reader. Method: 60,000 messages of 1 KiB
+  // Goal: a sender that heeds back-pressure keeps its memory flat against a slow reader. Method: 15,000 messages of 4 KiB
   // through a window of 64; the reader takes one when the sender says that it must wait.
   test('a slow reader: credits stop the sender, memory stays flat', async () => {
     const { server, outgoing } = await makePair(transport, { server: { windowMessages: 64 } });
-    const total = 60_000;
+    const total = 15_000;
     let received = 0;
     const reading = (async () => {
       for await (const message of server.messages) {
@@ -62,7 +62,7 @@ describe.each(TRANSPORTS)('$name', (transport) => {
         if (received === total) return;
       }
     })();
-    const body = element('', 'Text', 'z'.repeat(1024));
+    const body = element('', 'Text', 'z'.repeat(4096));
     let drains = 0;
     let grownFrom = 0;
     let failures = 0;

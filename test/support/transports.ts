@@ -68,6 +68,14 @@ const RDMA: TransportCase = {
   listenAddress: () => `rdma://${RDMA_ADDRESS ?? ''}:0`,
 };
 
+/** What a long run shows of the parts above the transport shows over TCP; over a device it is a third as long. */
+const LONG_RUN_SHARE = RDMA_ADDRESS === undefined ? 1 : 1 / 3;
+
+/** How often a test repeats what it would do `count` times in a long run. */
+export function repetitions(count: number): number {
+  return Math.ceil(count * LONG_RUN_SHARE);
+}
+
 /** Where a device is named, the others have been tested elsewhere. */
 export const TRANSPORTS: readonly TransportCase[] =
   RDMA_ADDRESS === undefined ? [TCP, ...(hasIpv6() ? [TCP_V6] : []), UNIX] : [RDMA];
