@@ -14,6 +14,7 @@ import { giveBack, Lent, type Attached, type ResolvedBuffer, lend } from './atta
 import type { Deadlines, Expiring } from './deadlines.js';
 import {
   attachedAs,
+  NO_GIFTS,
   type Answer,
   type Delivery,
   type Gift,
@@ -24,6 +25,9 @@ import { faultAnswer, type Network } from './dispatcher.js';
 import { faultOf } from './fault.js';
 import { nodeIdOf, parseServiceUri } from './uri.js';
 import { verbOf, type Verb } from './verbs.js';
+
+/** Destinations whose connection is remembered; then all are forgotten, and looked up again. */
+const ROUTES_MAX = 4096;
 
 /** What the network gets from its runtime. */
 export interface NetworkOwner {
@@ -41,6 +45,8 @@ export class RuntimeNetwork implements Network {
   readonly #manager: NetworkManager;
   readonly #owner: NetworkOwner;
   readonly #gone = new WeakMap<Connection, AbortSignal>();
+  /** By wsa:To, or node: which connection to take, without looking at addresses again for every message. */
+  readonly #routes = new Map<string, Connection>();
 
   constructor(manager: NetworkManager, owner: NetworkOwner) {
     this.#manager = manager;
@@ -58,9 +64,12 @@ export class RuntimeNetwork implements Network {
 
   async request(out: Outgoing, nodeId?: string): Promise<Answer> {
     const { envelope, gifts, sender, deadlineAt, signal } = out;
+    let pending = gifts;
     try {
       const deadlineMs = remaining(deadlineAt);
-      const connection = await this.#connectionFor(envelope.to, nodeId, { signal, deadlineMs });
+      const connection =
+        this.#known(envelope.to, nodeId) ??
+        (await this.#connectionFor(envelope.to, nodeId, { signal, deadlineMs }));
       const denied =
         gifts.length > 0 && sender.owner !== undefined
           ? this.#owner.judgeMemory(connection.principal, sender.owner)
@@ -77,12 +86,14 @@ export class RuntimeNetwork implements Network {
           gifts.length === 0
             ? undefined
             : (sent) => {
+                // What the peer has accepted comes back when its tags have ended.
+                pending = NO_GIFTS;
                 settle(gifts, sent);
               },
       });
       return new RemoteAnswer(message);
     } catch (error) {
-      giveBack(gifts);
+      giveBack(pending);
       const late = error instanceof SplitplaneError && error.code === 'DEADLINE_EXCEEDED';
       if (late) return faultAnswer(envelope, SoapFault.dssp('ResponseTimeout', error.message));
       throw error;
@@ -113,17 +124,27 @@ export class RuntimeNetwork implements Network {
     }
   }
 
-  #connectionFor(
-    to: string,
-    nodeId: string | undefined,
-    options: ConnectOptions,
-  ): Promise<Connection> | Connection {
+  /** The connection that messages to there took before. */
+  #known(to: string, nodeId: string | undefined): Connection | undefined {
+    const connection = this.#routes.get(nodeId ?? to);
+    return connection?.state === 'closed' ? undefined : connection;
+  }
+
+  async #connectionFor(to: string, nodeId: string | undefined, options: ConnectOptions): Promise<Connection> {
     const wanted = nodeId ?? nodeIdOf(parseServiceUri(to)?.authority ?? '');
-    if (wanted === undefined)
-      return this.#manager.connectionTo(to, { ...this.#owner.connectOptions, ...options });
+    const connection =
+      wanted === undefined
+        ? await this.#manager.connectionTo(to, { ...this.#owner.connectOptions, ...options })
+        : this.#connectedNode(wanted, to);
+    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
+    this.#routes.set(nodeId ?? to, connection);
+    return connection;
+  }
+
+  #connectedNode(nodeId: string, to: string): Connection {
     // The first that there was: who comes later with the same id does not get what is meant for it.
     const connection = this.#manager.connections.find(
-      (one) => one.state !== 'connecting' && one.peer.nodeId === wanted,
+      (one) => one.state !== 'connecting' && one.peer.nodeId === nodeId,
     );
     if (connection !== undefined) return connection;
     throw new SplitplaneError(
@@ -172,7 +193,7 @@ class RemoteDelivery implements Delivery, Expiring {
   readonly #owner: NetworkOwner;
   readonly #gone: AbortSignal;
   readonly #slot: number;
-  readonly #late = new AbortController();
+  #late: AbortController | undefined;
   #signal: AbortSignal | undefined;
   #settled = false;
 
@@ -201,7 +222,10 @@ class RemoteDelivery implements Delivery, Expiring {
 
   /** Made when somebody wants it: for a small message it is what costs most. */
   get signal(): AbortSignal {
-    this.#signal ??= AbortSignal.any([this.#message.signal, this.#gone, this.#late.signal]);
+    if (this.#signal === undefined) {
+      this.#late = new AbortController();
+      this.#signal = AbortSignal.any([this.#message.signal, this.#gone, this.#late.signal]);
+    }
     return this.#signal;
   }
 
@@ -231,7 +255,7 @@ class RemoteDelivery implements Delivery, Expiring {
   expire(): void {
     const reason = `${this.envelope.to} did not answer in time. Allow more time, or find out what it waits for.`;
     this.refuse(SoapFault.dssp('ResponseTimeout', reason));
-    this.#late.abort(new SplitplaneError('DEADLINE_EXCEEDED', reason));
+    this.#late?.abort(new SplitplaneError('DEADLINE_EXCEEDED', reason));
   }
 
   #settle(): boolean {
