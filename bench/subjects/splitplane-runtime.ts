@@ -72,14 +72,20 @@ class BenchService extends Service<typeof Bench> {
 
 export const traffic: Traffic = {
   async serve(_task, _recorder, signal) {
-    const runtime = await Runtime.start({ network: { listen: ['tcp://127.0.0.1:0'], allowInsecure: false } });
+    const runtime = await Runtime.start({
+      security: { off: true },
+      network: { listen: ['tcp://127.0.0.1:0'], allowInsecure: false },
+    });
     signal.addEventListener('abort', () => void runtime.close());
     return await runtime.add(new BenchService(), { name: 'bench' });
   },
 
   async drive(task, uri, recorder, signal) {
     const network = task.metric === 'request_rtt' ? { listen: [], allowInsecure: false } : undefined;
-    await using runtime = await Runtime.start(network === undefined ? {} : { network });
+    await using runtime = await Runtime.start({
+      security: { off: true },
+      ...(network === undefined ? {} : { network }),
+    });
     switch (task.metric) {
       case 'request_rtt':
         await ask(runtime, uri, recorder, signal);

@@ -6,42 +6,31 @@ import type { RegisteredBuffer } from '../dataplane/memory.js';
 import { SplitplaneError } from '../errors.js';
 import { NetworkManager } from '../network/manager.js';
 import type { ListeningAddress } from '../network/listening.js';
-import type { Peer } from '../network/security.js';
 import { SoapFault } from '../soap/fault.js';
 import { Client, type Carrier } from './client.js';
 import type { AnyContract } from './contract.js';
 import { Deadlines } from './deadlines.js';
 import type { Answer, Outgoing, Sender } from './delivery.js';
-import { Dispatcher, type Judge } from './dispatcher.js';
+import { Dispatcher } from './dispatcher.js';
 import type { Manifest, NetworkEntry } from './manifest.js';
 import { RuntimeMemory } from './memory.js';
 import type { Publisher } from './publisher.js';
 import { RuntimeNetwork } from './network.js';
 import { Port, Schedule } from './port.js';
+import { SecurityManager } from './security-manager.js';
 import type { NotificationHandlers } from './service.js';
 import { NotificationReceiver, Subscribed, type SubscribeOptions } from './subscriber.js';
 import { nodePrefix } from './uri.js';
-import { UriManager, type JudgeRegistration } from './uri-manager.js';
+import { UriManager } from './uri-manager.js';
 
 /** Milliseconds that an answer may take where nobody says anything else. */
 export const TIMEOUT_MS_DEFAULT = 30_000;
 
-/** The principal of the runtime itself. */
-export const RUNTIME_PRINCIPAL = 'runtime';
-
 export type LogLevel = 'info' | 'warning' | 'error';
 export type Log = (level: LogLevel, source: string, text: string) => void;
 
-/** What the kernel needs of the security manager. */
-export interface Security extends Judge {
-  registration: JudgeRegistration;
-  /** The principal that a peer is; undefined refuses it. */
-  authenticate(peer: Peer): string | undefined;
-  close(): Promise<void>;
-}
-
 export class Kernel implements Carrier {
-  readonly security: Security;
+  readonly security: SecurityManager;
   readonly uris: UriManager;
   readonly dispatcher: Dispatcher;
   readonly schedule = new Schedule();
@@ -54,19 +43,23 @@ export class Kernel implements Carrier {
   #memory: RuntimeMemory | undefined;
   #listening: readonly ListeningAddress[] = [];
 
-  private constructor(security: Security, log: Log) {
+  private constructor(security: SecurityManager, log: Log) {
     this.security = security;
     this.log = log;
     this.uris = new UriManager((principal, name) => security.registration(principal, name));
     this.dispatcher = new Dispatcher(this.uris, security, this.#deadlines);
   }
 
-  /** Steps 412 to 422. Rejects with what is wrong with the credentials or the addresses; then nothing is left. */
+  /** Steps 410 to 422. Rejects with what is wrong with the policy, the credentials or the addresses; then nothing is left. */
   static async start(
-    { name, network }: Pick<Manifest, 'name' | 'network'>,
-    security: Security,
+    { name, security: entry, network }: Pick<Manifest, 'name' | 'security' | 'network'>,
     log: Log,
   ): Promise<Kernel> {
+    const security = await SecurityManager.load(entry, {
+      log: (text) => {
+        log('warning', 'security', text);
+      },
+    });
     const kernel = new Kernel(security, log);
     try {
       if (network !== undefined) await kernel.#bind(name, network);

@@ -1,17 +1,17 @@
 // A runtime of the decentralized operating system, as programs embed it: started from a manifest or from options, with the services
 // that it loads and those that the program adds. Several can stand in one process, and each reaches the others' services by URI.
 import type { RegisteredBuffer } from '../dataplane/memory.js';
+import { SplitplaneError } from '../errors.js';
 import type { NetworkManager } from '../network/manager.js';
 import type { Client } from './client.js';
 import { type Proxy } from './client.js';
 import type { AnyContract } from './contract.js';
-import { Kernel, type Log, type Security } from './kernel.js';
+import { Kernel, type Log } from './kernel.js';
 import { Journal } from './journal.js';
 import { ServiceLoader } from './loader.js';
 import type { LoadInit } from './loaded-service.js';
-import { readManifest, type Manifest, type ServiceEntry } from './manifest.js';
+import { readManifest, type Manifest, type SecurityEntry, type ServiceEntry } from './manifest.js';
 import type { Connection } from '../network/connection.js';
-import { authenticateByLocation } from '../network/security.js';
 import type { AnyService, NotificationHandlers } from './service.js';
 import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
 import type { NodeFacts } from './services/node.js';
@@ -19,7 +19,10 @@ import { OWN_NAMES, ownServices, type OwnAccess } from './services/own.js';
 import type { Subscribed, SubscribeOptions } from './subscriber.js';
 
 /** What a runtime without a manifest is made of. */
-export type RuntimeInit = Partial<Pick<Manifest, 'name' | 'security' | 'network' | 'services'>>;
+export interface RuntimeInit extends Partial<Pick<Manifest, 'name' | 'network' | 'services'>> {
+  /** Where there is a network, somebody has to say who may do what; without one it is off when left out. */
+  readonly security?: SecurityEntry | undefined;
+}
 
 export interface RuntimeOptions {
   /**
@@ -55,8 +58,9 @@ export class Runtime implements AsyncDisposable {
   static async start(from: string | RuntimeInit = {}, options: RuntimeOptions = {}): Promise<Runtime> {
     const manifest: RuntimeInit = typeof from === 'string' ? await readManifest(from) : from;
     const { name = 'runtime', network, services = [] } = manifest;
+    const security = securityOf(manifest);
     const journal = new Journal(options.log ?? logToStderr);
-    const kernel = await Kernel.start({ name, network }, NO_SECURITY, journal.log);
+    const kernel = await Kernel.start({ name, security, network }, journal.log);
     const runtime = new Runtime(name, kernel);
     try {
       await runtime.#loadOwn(journal);
@@ -177,14 +181,14 @@ export class Runtime implements AsyncDisposable {
   }
 }
 
-/** For a manifest that says that nothing is to be secured. */
-const NO_SECURITY: Security = {
-  registration: () => ({ allowed: true, reason: '' }),
-  message: () => ({ allowed: true, reason: '' }),
-  memory: () => ({ allowed: true, reason: '' }),
-  authenticate: authenticateByLocation,
-  close: () => Promise.resolve(),
-};
+function securityOf({ security, network }: RuntimeInit): SecurityEntry {
+  if (security !== undefined) return security;
+  if (network === undefined) return { off: true };
+  throw new SplitplaneError(
+    'INVALID_ARGUMENT',
+    'Others can reach this runtime: name a policy with security: { off: false, policy: FILE }, or say security: { off: true }.',
+  );
+}
 
 function logToStderr(level: string, source: string, text: string): void {
   // Lines that go on are set in, so that none of them looks like one that begins.

@@ -8,7 +8,6 @@ import type { Delivery } from '../../lib/runtime/delivery.js';
 import { Runtime, type LogLevel, type RuntimeInit, type ServiceSnapshot } from '../../lib/runtime/index.js';
 import { Port, type Receiver } from '../../lib/runtime/port.js';
 import { OWN_NAMES } from '../../lib/runtime/services/own.js';
-import { authenticateByLocation } from '../../lib/network/security.js';
 import { until } from './events.js';
 import { fill } from './managers.js';
 
@@ -116,18 +115,11 @@ export const PLACES: readonly PlaceCase[] = [
 
 /** The kernel alone, without services, and with nothing forbidden: to see what passes between its parts. */
 export async function startKernel(network?: 'listening' | 'dialing'): Promise<Kernel> {
-  const nothing = { allowed: true, reason: '' };
   const kernel = await Kernel.start(
     {
       name: 'kernel',
+      security: { off: true },
       network: network === undefined ? undefined : network === 'listening' ? LISTENING : DIALING,
-    },
-    {
-      registration: () => nothing,
-      message: () => nothing,
-      memory: () => nothing,
-      authenticate: authenticateByLocation,
-      close: () => Promise.resolve(),
     },
     (level, source, text) => {
       throw new Error(`The kernel logged ${level} ${source}: ${text}`);
