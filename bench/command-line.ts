@@ -41,7 +41,7 @@ const PRESETS: Readonly<Record<SuiteName, Presets>> = {
       soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000, timeoutMs: 240_000 },
     },
     quick: {
-      rounds: 2,
+      rounds: 1,
       budget: { warmupMs: 300, measureMs: 250, timeoutMs: 10_000 },
       soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000, timeoutMs: 30_000 },
     },
@@ -103,7 +103,7 @@ export function readCommandLine(args: readonly string[]): Plan {
   const options = new Command('npm run bench --')
     .description('Measures splitplane beside its peers, in one run on one machine.')
     .addOption(new Option('--suite <name>', 'what to measure').choices(names).makeOptionMandatory())
-    .option('--quick', 'few short rounds, to see that everything works')
+    .option('--quick', 'one short round, to see that everything works')
     .option('--json <file>', 'write the rows to this file')
     .addOption(
       new Option(

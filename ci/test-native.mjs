@@ -11,22 +11,28 @@ import { parseArgs } from 'node:util';
 import { countGoogletest } from './lab/reports.mjs';
 import { ScriptError, main, root, run } from './process.mjs';
 
-const fuzzSecondsEach = 20;
+const fuzzSecondsEach = 30;
 const fuzzMemoryMiBMax = 2048;
 
+// `core` is the configuration of binding.gyp whose objects are tested; without it they are compiled for the purpose.
 const variants = {
-  plain: [],
-  asan: ['-DSANITIZE=address,undefined'],
-  tsan: ['-DSANITIZE=thread'],
+  plain: { core: 'Release' },
+  asan: { core: 'Sanitize', options: ['-DSANITIZE=address,undefined'] },
+  tsan: { options: ['-DSANITIZE=thread'] },
   // libFuzzer belongs to clang; everything else is built with the compiler of the product.
-  fuzz: ['-DSANITIZE=address,undefined', '-DCMAKE_CXX_COMPILER=clang++'],
+  fuzz: { options: ['-DSANITIZE=address,undefined', '-DCMAKE_CXX_COMPILER=clang++'] },
 };
 
 const buildDirectory = (variant) => path.join(root, 'build-native', variant);
 
 async function build(variant) {
   const directory = buildDirectory(variant);
-  await run('cmake', ['--log-level=WARNING', '-S', 'test/native', '-B', directory, ...variants[variant]]);
+  const { core, options = [] } = variants[variant];
+  if (core)
+    await run(process.execPath, ['ci/build-native.mjs', ...(core === 'Sanitize' ? ['--sanitize'] : [])]);
+  const library = core ? `build/${core}/splitplane_core.a` : '';
+  const about = ['-S', 'test/native', '-B', directory, `-DCORE=${library}`, ...options];
+  await run('cmake', ['--log-level=WARNING', ...about]);
   await run('cmake', ['--build', directory, '-j', '2', '--', '--no-print-directory']);
 }
 
@@ -61,41 +67,43 @@ export async function runSuite(variant, { filter = '*', timeoutMs } = {}) {
 }
 
 /**
- * Builds the fuzz targets and runs each for a bounded time, starting from its committed corpus in
- * test/fuzz/corpus/<name> where there is one. An input that fails is kept in build-native/fuzz and named.
+ * Runs one fuzz target for a bounded time, starting from its committed corpus in test/fuzz/corpus/<name> where there is one.
+ * An input that fails is kept in the directory and named. Gives back whether there was none.
  */
-export async function runFuzzers({ secondsEach = fuzzSecondsEach } = {}) {
+async function runFuzzer(directory, target) {
+  const name = path.basename(target, '.fuzz');
+  // libFuzzer adds what it finds to the first directory; the committed seeds are only read.
+  const found = path.join(directory, 'corpus', name);
+  mkdirSync(found, { recursive: true });
+  const seeds = path.join(root, 'test/fuzz/corpus', name);
+  const options = [
+    `-max_total_time=${fuzzSecondsEach}`,
+    `-rss_limit_mb=${fuzzMemoryMiBMax}`,
+    `-artifact_prefix=${directory}/${name}-`,
+    '-print_final_stats=0',
+    '-verbosity=0',
+  ];
+  console.log(`fuzzing ${name} for ${fuzzSecondsEach} s`);
+  try {
+    const inputs = existsSync(seeds) ? [found, seeds] : [found];
+    await run(path.join(directory, target), [...options, ...inputs], { timeoutMs: 3000 * fuzzSecondsEach });
+    return true;
+  } catch (error) {
+    if (!(error instanceof ScriptError)) throw error;
+    console.error(error.message);
+    return false;
+  }
+}
+
+/** Builds the fuzz targets and runs all of them side by side. */
+export async function runFuzzers() {
   await build('fuzz');
   const directory = buildDirectory('fuzz');
   const targets = readdirSync(directory).filter((file) => file.endsWith('.fuzz'));
   if (targets.length === 0) throw new ScriptError('there is no fuzz target: test/fuzz/*.fuzz.cc is empty');
-  const corpora = path.join(root, 'test/fuzz/corpus');
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const target of targets) {
-    const name = path.basename(target, '.fuzz');
-    // libFuzzer adds what it finds to the first directory; the committed seeds are only read.
-    const found = path.join(directory, 'corpus', name);
-    mkdirSync(found, { recursive: true });
-    const seeds = path.join(corpora, name);
-    const options = [
-      `-max_total_time=${secondsEach}`,
-      `-rss_limit_mb=${fuzzMemoryMiBMax}`,
-      `-artifact_prefix=${directory}/${name}-`,
-      '-print_final_stats=0',
-      '-verbosity=0',
-    ];
-    console.log(`fuzzing ${name} for ${secondsEach} s`);
-    try {
-      const inputs = existsSync(seeds) ? [found, seeds] : [found];
-      await run(path.join(directory, target), [...options, ...inputs], { timeoutMs: 3000 * secondsEach });
-      counts.passed += 1;
-    } catch (error) {
-      if (!(error instanceof ScriptError)) throw error;
-      console.error(error.message);
-      counts.failed += 1;
-    }
-  }
-  return counts;
+  const green = await Promise.all(targets.map((target) => runFuzzer(directory, target)));
+  const passed = green.filter(Boolean).length;
+  return { passed, failed: targets.length - passed, skipped: 0 };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kTransfersPerConnection = 10;
 constexpr int kFakeConnections = 1000;
-constexpr int kRealConnections = 100;
+constexpr int kRealConnections = 30;
 // Inline, kept by the peer, and in two spans.
 constexpr uint64_t kSizes[] = {64, 4096, 1'500'000};
 
