@@ -29,6 +29,7 @@ export {
   type SecurityEntry,
   type ServiceEntry,
 } from './manifest.js';
+export { Monitor, type MonitorOptions } from './monitor/monitor.js';
 export type { Concurrency } from './port.js';
 export { Runtime, type RuntimeInit, type RuntimeOptions } from './runtime.js';
 export { Service, type Call, type Handlers, type NotificationHandlers, type StateValue } from './service.js';

@@ -11,6 +11,7 @@ import { Journal } from './journal.js';
 import { ServiceLoader } from './loader.js';
 import type { LoadInit } from './loaded-service.js';
 import { readManifest, type Manifest, type SecurityEntry, type ServiceEntry } from './manifest.js';
+import { Monitor } from './monitor/monitor.js';
 import type { Connection } from '../network/connection.js';
 import type { AnyService, NotificationHandlers } from './service.js';
 import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
@@ -19,7 +20,7 @@ import { OWN_NAMES, ownServices, type OwnAccess } from './services/own.js';
 import type { Subscribed, SubscribeOptions } from './subscriber.js';
 
 /** What a runtime without a manifest is made of. */
-export interface RuntimeInit extends Partial<Pick<Manifest, 'name' | 'network' | 'services'>> {
+export interface RuntimeInit extends Partial<Pick<Manifest, 'name' | 'network' | 'monitor' | 'services'>> {
   /** Where there is a network, somebody has to say who may do what; without one it is off when left out. */
   readonly security?: SecurityEntry | undefined;
 }
@@ -41,6 +42,7 @@ export class Runtime implements AsyncDisposable {
   readonly #loader: ServiceLoader;
   readonly #client: Client;
   readonly #startedAt = performance.now();
+  #monitor: Monitor | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(name: string, kernel: Kernel) {
@@ -57,13 +59,15 @@ export class Runtime implements AsyncDisposable {
    */
   static async start(from: string | RuntimeInit = {}, options: RuntimeOptions = {}): Promise<Runtime> {
     const manifest: RuntimeInit = typeof from === 'string' ? await readManifest(from) : from;
-    const { name = 'runtime', network, services = [] } = manifest;
+    const { name = 'runtime', network, monitor, services = [] } = manifest;
     const security = securityOf(manifest);
     const journal = new Journal(options.log ?? logToStderr);
     const kernel = await Kernel.start({ name, security, network }, journal.log);
     const runtime = new Runtime(name, kernel);
     try {
       await runtime.#loadOwn(journal);
+      // Before the other services: one that takes its time to start, or never does, is to be seen.
+      if (monitor !== undefined) await runtime.#show(monitor.listen, network?.allowInsecure);
       await runtime.#loader.loadAll(services);
       return runtime;
     } catch (error) {
@@ -80,6 +84,11 @@ export class Runtime implements AsyncDisposable {
   /** Undefined where there is no network binding. */
   get network(): NetworkManager | undefined {
     return this.#kernel.network;
+  }
+
+  /** Where the monitor's page is; undefined when none was asked for. */
+  get monitorUrl(): string | undefined {
+    return this.#monitor?.url;
   }
 
   /** Adds a service that is an object already. Settles with its URI when it has started. Rejects with what keeps it from that. */
@@ -170,14 +179,29 @@ export class Runtime implements AsyncDisposable {
     };
   }
 
-  /** Stops every service, the last one loaded first, then the network. Settles when nothing is left. Idempotent. */
+  /**
+   * Stops the monitor, then every service, the last one loaded first, then the network. Settles when nothing is left. Idempotent.
+   */
   close(): Promise<void> {
-    this.#closing ??= this.#loader.close().finally(() => this.#kernel.close());
+    this.#closing ??= this.#end();
     return this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #show(listen: string, allowInsecure: boolean | undefined): Promise<void> {
+    this.#monitor = await Monitor.open(listen, () => this.snapshot(), { allowInsecure });
+  }
+
+  async #end(): Promise<void> {
+    try {
+      await this.#monitor?.close();
+      await this.#loader.close();
+    } finally {
+      await this.#kernel.close();
+    }
   }
 }
 
