@@ -37,6 +37,7 @@ export class Monitor implements AsyncDisposable {
   readonly url: string;
   readonly #server: Server;
   readonly #feed: Feed;
+  #closing: Promise<void> | undefined;
 
   private constructor(server: Server, feed: Feed, url: string) {
     this.#server = server;
@@ -87,18 +88,22 @@ export class Monitor implements AsyncDisposable {
     return new Monitor(server, feed, `http://${host.includes(':') ? `[${host}]` : host}:${actual}/`);
   }
 
-  /** Ends every stream and stops listening. Settles when nothing is left open. */
-  async close(): Promise<void> {
-    if (!this.#server.listening) return;
+  /** Ends every stream and stops listening. Settles when nothing is left open. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #end(): Promise<void> {
     this.#feed.close();
     const closed = once(this.#server, 'close');
     this.#server.close();
     this.#server.closeAllConnections();
     await closed;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 }
 
