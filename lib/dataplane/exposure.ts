@@ -118,7 +118,7 @@ export class Exposures {
   /** Makes a tag for `slices`. Throws INVALID_ARGUMENT, REGION_RELEASED, or LIMIT_EXCEEDED when there are too many tags. */
   expose(slices: BufferSlices, options: ExposeOptions): Exposure {
     const { access, audience, uses = 1, expiresMs } = options;
-    const list = sliceArguments(slices);
+    const list = sliceArguments(slices, this.#engine);
     if (list.length < 1 || list.length > SLICES_MAX) {
       throw new SplitplaneError(
         'INVALID_ARGUMENT',

@@ -109,10 +109,15 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
     this.release();
   }
 
-  /** @internal The addon's number for it. Throws REGION_RELEASED after release(). */
-  get handle(): number {
+  /** @internal This engine's number for it. Throws REGION_RELEASED after release(), INVALID_ARGUMENT for another engine's. */
+  handleIn(engine: NativeEngine): number {
     this.#checkHeld();
-    return this.#handle;
+    if (engine === this.#memory.engine) return this.#handle;
+    // To the other engine the number would stand for memory that nobody meant.
+    throw new SplitplaneError(
+      'INVALID_ARGUMENT',
+      'This buffer belongs to another network manager. Allocate it from the one that sends or resolves it.',
+    );
   }
 
   #checkHeld(): void {
@@ -125,12 +130,12 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
 /** Whatever can be sent from or resolved into: one slice or several, which then count as one range of bytes. */
 export type BufferSlices = BufferSlice | readonly BufferSlice[];
 
-/** The slices with their handles. Throws REGION_RELEASED or INVALID_ARGUMENT. */
-export function sliceArguments(slices: BufferSlices): SliceArgument[] {
+/** The slices with their handles in this engine. Throws REGION_RELEASED or INVALID_ARGUMENT. */
+export function sliceArguments(slices: BufferSlices, engine: NativeEngine): SliceArgument[] {
   const list = 'buffer' in slices ? [slices] : slices;
   return list.map(({ buffer, offset, length }) => {
     checkRange(offset, length, buffer.length);
-    return { handle: buffer.handle, offset, length };
+    return { handle: buffer.handleIn(engine), offset, length };
   });
 }
 

@@ -200,7 +200,7 @@ export class RemoteBuffer {
         'The bytes came inline with the message; there is no peer memory behind it.',
       );
     }
-    const list = slices === undefined ? [] : sliceArguments(slices);
+    const list = slices === undefined ? [] : sliceArguments(slices, this.#access.engine);
     return this.#access.operations.run(() => {
       this.#access.shared.putTag(tag);
       return post(this.#session, this.#access.shared.putSlices(list));
