@@ -76,8 +76,9 @@ export class LocalAttached implements Attached {
   readonly #giving: Giving;
   #used = false;
   /** Whether the receiver holds bytes that were lent. */
-  #held = 0;
+  #held = false;
   #over = false;
+  #returned = false;
 
   constructor(giving: Giving) {
     this.#giving = giving;
@@ -99,11 +100,13 @@ export class LocalAttached implements Attached {
 
   write(from: BufferSlices | Uint8Array, options: WriteOptions = {}): Promise<void> {
     try {
-      this.#use('write', options);
+      this.#check('write', options);
       const { offset = 0 } = options;
       const target = gather(this.#slices());
       const bytes = from instanceof Uint8Array ? [from] : gather(from);
       copy(bytes, target, offset, this.length);
+      this.#used = true;
+      this.#returnIfDone();
       return Promise.resolve();
     } catch (error) {
       return Promise.reject(error);
@@ -126,21 +129,28 @@ export class LocalAttached implements Attached {
     const offset = range?.offset ?? 0;
     const length = range?.length ?? this.length - offset;
     checkRange(offset, length, this.length);
-    this.#use('read', options);
+    if (length === 0)
+      throw new SplitplaneError('INVALID_ARGUMENT', 'There are no bytes in this range to resolve.');
+    this.#check('read', options);
     const giving = this.#giving;
     if (into !== undefined) {
       const target = into instanceof Uint8Array ? [into] : gather(into);
       copyRange(gather(this.#slices()), offset, length, target);
-      if (!(giving instanceof Lent)) giving.release();
+      this.#used = true;
+      if (giving instanceof Lent) this.#returnIfDone();
+      else giving.release();
       return undefined;
     }
     if (giving instanceof Lent) {
-      this.#held++;
-      return new Borrowed(sliceOf(giving.slices, offset, length), () => {
-        this.#held--;
+      const slice = sliceOf(giving.slices, offset, length);
+      this.#used = true;
+      this.#held = true;
+      return new Borrowed(slice, () => {
+        this.#held = false;
         this.#returnIfDone();
       });
     }
+    this.#used = true;
     if (offset === 0 && length === this.length) return giving;
     // The whole buffer is the receiver's now; the part is a view of it that releases it.
     return new Borrowed(giving.slice(offset, length), () => {
@@ -152,7 +162,8 @@ export class LocalAttached implements Attached {
     return this.#giving instanceof Lent ? this.#giving.slices : this.#giving;
   }
 
-  #use(access: Access, { signal }: { signal?: AbortSignal | undefined }): void {
+  /** Throws where it cannot be used for this (any more). What fails afterwards has not used it up. */
+  #check(access: Access, { signal }: { signal?: AbortSignal | undefined }): void {
     if (signal?.aborted === true) throw abortedError(signal);
     if (this.#over)
       throw new SplitplaneError('TAG_UNKNOWN', 'The message was released. Resolve buffers before that.');
@@ -168,11 +179,13 @@ export class LocalAttached implements Attached {
         'The buffer was resolved already. Keep what resolve() gave.',
       );
     }
-    this.#used = true;
   }
 
+  /** What was lent returns when it has been used, which it can be once, or when it will not be any more. */
   #returnIfDone(): void {
-    if (this.#over && this.#held === 0 && this.#giving instanceof Lent) this.#giving.returned?.();
+    if (this.#returned || this.#held || !(this.#used || this.#over)) return;
+    this.#returned = true;
+    if (this.#giving instanceof Lent) this.#giving.returned?.();
   }
 }
 

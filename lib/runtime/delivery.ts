@@ -161,6 +161,8 @@ export class LocalDelivery implements Delivery, Expiring {
     if (!this.#settle()) return;
     this.#abort?.abort(error);
     this.#resolve(new LocalAnswer(this.envelope.replyFault(error.fault), NO_GIFTS));
+    // Its sender has given it up, and may wait for its memory: what nobody has resolved yet goes back now, as over a network.
+    this.release();
   }
 
   #settle(): boolean {
@@ -179,6 +181,7 @@ export class LocalDelivery implements Delivery, Expiring {
       });
       this.#abort?.abort(error);
       this.#reject(error);
+      this.release();
     };
     signal.addEventListener('abort', give);
     this.#stopWatching = () => {

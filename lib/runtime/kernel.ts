@@ -2,6 +2,7 @@
 // manager, in the order in which a service loader has to load them; what services share; and the end. Knows no service.
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { inspect } from 'node:util';
 import type { RegisteredBuffer } from '../dataplane/memory.js';
 import { SplitplaneError } from '../errors.js';
 import { NetworkManager } from '../network/manager.js';
@@ -45,7 +46,14 @@ export class Kernel implements Carrier {
 
   private constructor(security: SecurityManager, log: Log) {
     this.security = security;
-    this.log = log;
+    this.log = (level, source, text) => {
+      try {
+        log(level, source, text);
+      } catch (error) {
+        // Whoever embeds the runtime wrote it; what it fails of must not end what is being told of.
+        process.emitWarning(`The log of the runtime failed: ${inspect(error)}`, 'SplitplaneLog');
+      }
+    };
     this.uris = new UriManager((principal, name) => security.registration(principal, name));
     this.dispatcher = new Dispatcher(this.uris, security, this.#deadlines);
   }
@@ -215,7 +223,7 @@ function publicAuthority(authority: string): string {
   return authority.replace(/^(?:0\.0\.0\.0|\[::\])(?=:\d+$)/, hostname());
 }
 
-/** What went wrong, for the log. */
+/** What went wrong, for the log. Of whatever a service throws: nothing is asked of it that could throw again. */
 export function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return inspect(error);
 }

@@ -292,5 +292,5 @@ function readState(contract: AnyContract, element: XmlElement): unknown {
 }
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return error instanceof Error ? error.message : describe(error);
 }

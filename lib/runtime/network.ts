@@ -66,10 +66,12 @@ export class RuntimeNetwork implements Network {
     const { envelope, gifts, sender, deadlineAt, signal } = out;
     let pending = gifts;
     try {
-      const deadlineMs = remaining(deadlineAt);
-      const connection =
-        this.#known(envelope.to, nodeId) ??
-        (await this.#connectionFor(envelope.to, nodeId, { signal, deadlineMs }));
+      let deadlineMs = remaining(deadlineAt);
+      let connection = this.#known(envelope.to, nodeId);
+      if (connection === undefined) {
+        connection = await this.#connectionFor(envelope.to, nodeId, { signal, deadlineMs });
+        deadlineMs = remaining(deadlineAt);
+      }
       const denied =
         gifts.length > 0 && sender.owner !== undefined
           ? this.#owner.judgeMemory(connection.principal, sender.owner)

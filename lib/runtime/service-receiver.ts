@@ -1,7 +1,7 @@
 // Between a port and a service: reads the verb and the body of a message, calls the handler for it, and answers with what that gives,
 // or with a fault for what it throws. Answers by itself what every service is asked. Knows nothing of queues and names.
 import { responseActionOf, type Verb } from './verbs.js';
-import { SoapFault } from '../soap/fault.js';
+import { MessageRefusedError, SoapFault } from '../soap/fault.js';
 import type { XmlElement } from '../soap/infoset.js';
 import { giveBack } from './attached.js';
 import { compose, referencesTo, sourceOf } from './compose.js';
@@ -76,9 +76,12 @@ export class ServiceReceiver implements Receiver {
   handle(delivery: Delivery): Promise<void> | undefined {
     try {
       const verb = delivery.verb as Verb;
-      const asked = delivery.envelope.body[0];
-      if (asked === undefined)
-        throw new Fault('MessageNotSupported', `The body of ${verb} is empty. Send an element.`);
+      const { body } = delivery.envelope;
+      const asked = body[0];
+      if (asked === undefined || body.length > 1) {
+        const found = asked === undefined ? 'is empty' : 'has several elements';
+        throw new Fault('MessageNotSupported', `The body of ${verb} ${found}. Send one.`);
+      }
       const operation = this.#contract.operationOf(verb, asked);
       if (operation === STATE) {
         this.#answer(delivery, this.#contract.uri, this.#contract.state as AnyBody, this.#service.state);
@@ -100,7 +103,8 @@ export class ServiceReceiver implements Receiver {
       this.#answer(delivery, this.#contract.uri, response, result);
       return undefined;
     }
-    return result.then(
+    // What only looks like a promise may do anything in then().
+    return Promise.resolve(result).then(
       (value) => {
         this.#tryAnswer(delivery, this.#contract.uri, response, value);
       },
@@ -176,7 +180,8 @@ export class ServiceReceiver implements Receiver {
   #fail(delivery: Delivery, error: unknown): void {
     this.#faults++;
     const fault = faultOf(error);
-    if (!(error instanceof Error && 'code' in error && error.code === 'FAULT'))
+    // Refusing is not failing; what a peer's message breaks is in its answer, and no peer fills the log.
+    if (!(error instanceof Fault || error instanceof MessageRefusedError))
       this.#owner.failed(error, delivery.verb);
     delivery.refuse(fault);
   }

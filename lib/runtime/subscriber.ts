@@ -1,7 +1,7 @@
 // The subscribing side: a port for the notifications of one publisher, the handlers that get them, and a subscription that is renewed
 // for as long as it is wanted. Knows nothing of how the publisher is reached.
 import { SplitplaneError } from '../errors.js';
-import { SoapFault } from '../soap/fault.js';
+import { MessageRefusedError, SoapFault } from '../soap/fault.js';
 import type { Client } from './client.js';
 import { compose, sourceOf } from './compose.js';
 import type { AnyBody, AnyContract } from './contract.js';
@@ -66,7 +66,7 @@ export class NotificationReceiver implements Receiver {
         undefined,
       );
     } catch (error) {
-      if (!(error instanceof Fault)) this.#failed(error);
+      if (!(error instanceof Fault || error instanceof MessageRefusedError)) this.#failed(error);
       delivery.refuse(faultOf(error));
     }
   }
