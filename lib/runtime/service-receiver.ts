@@ -6,6 +6,7 @@ import type { XmlElement } from '../soap/infoset.js';
 import { giveBack } from './attached.js';
 import { compose, referencesTo, sourceOf } from './compose.js';
 import { STATE, type AnyBody, type AnyContract, type Operation, type Operations } from './contract.js';
+import { DeliveredCall } from './delivered-call.js';
 import type { Delivery } from './delivery.js';
 import { Fault, faultOf } from './fault.js';
 import type { Concurrency, Receiver } from './port.js';
@@ -97,7 +98,7 @@ export class ServiceReceiver implements Receiver {
 
   #operate(delivery: Delivery, name: string, asked: XmlElement): Promise<void> | undefined {
     const { request, response } = (this.#contract.operations as Operations)[name] as Operation;
-    const call = new ServiceCall(delivery, request.decode(asked, sourceOf(delivery)));
+    const call = new DeliveredCall(delivery, request.decode(asked, sourceOf(delivery)));
     const result = this.#handlers[name]?.(call);
     if (!isPromise(result)) {
       this.#answer(delivery, this.#contract.uri, response, result);
@@ -184,32 +185,6 @@ export class ServiceReceiver implements Receiver {
     if (!(error instanceof Fault || error instanceof MessageRefusedError))
       this.#owner.failed(error, delivery.verb);
     delivery.refuse(fault);
-  }
-}
-
-class ServiceCall implements Call {
-  readonly body: unknown;
-  readonly #delivery: Delivery;
-
-  constructor(delivery: Delivery, body: unknown) {
-    this.#delivery = delivery;
-    this.body = body;
-  }
-
-  get from(): string {
-    return this.#delivery.principal;
-  }
-
-  get signal(): AbortSignal {
-    return this.#delivery.signal;
-  }
-
-  get deadlineAt(): number {
-    return this.#delivery.deadlineAt;
-  }
-
-  get connection(): Call['connection'] {
-    return this.#delivery.connection;
   }
 }
 

@@ -5,9 +5,11 @@ import { MessageRefusedError, SoapFault } from '../soap/fault.js';
 import type { Client } from './client.js';
 import { compose, sourceOf } from './compose.js';
 import type { AnyBody, AnyContract } from './contract.js';
+import { DeliveredCall } from './delivered-call.js';
 import type { Delivery } from './delivery.js';
 import { Fault, faultOf } from './fault.js';
 import { QUEUE_MAX, type Receiver } from './port.js';
+import type { Call } from './service.js';
 import { NOTIFIED, SERVICE, SUBSCRIBE, UNSUBSCRIBE } from './service-contract.js';
 import type { Received } from './shape.js';
 import { responseActionOf, type Verb } from './verbs.js';
@@ -21,17 +23,19 @@ export interface SubscribeOptions {
   readonly expiresMs?: number | undefined;
 }
 
+const CONFIRMATION = compose(NOTIFIED, SERVICE, {}).element;
+
 /** What a subscriber's port stands before. */
 export class NotificationReceiver implements Receiver {
   readonly concurrency = 'exclusive';
   readonly queueMax = QUEUE_MAX;
   readonly #contract: AnyContract;
-  readonly #handlers: Readonly<Record<string, ((call: NotificationCall) => unknown) | undefined>>;
+  readonly #handlers: Readonly<Record<string, ((call: Call) => unknown) | undefined>>;
   readonly #failed: (error: unknown) => void;
 
   constructor(
     contract: AnyContract,
-    handlers: Readonly<Record<string, ((call: NotificationCall) => unknown) | undefined>>,
+    handlers: Readonly<Record<string, ((call: Call) => unknown) | undefined>>,
     failed: (error: unknown) => void,
   ) {
     this.#contract = contract;
@@ -57,25 +61,15 @@ export class NotificationReceiver implements Receiver {
       }
       const shape = (this.#contract.notifications as Record<string, AnyBody>)[name] as AnyBody;
       const body: unknown = shape.decode(told, sourceOf(delivery));
-      const { principal: from, signal, deadlineAt, connection } = delivery;
-      await handler({ body, from, signal, deadlineAt, connection });
-      const { element } = compose(NOTIFIED, SERVICE, {});
-      delivery.answer(
-        delivery.envelope.reply({ action: responseActionOf('Notify'), body: element }),
-        [],
-        undefined,
-      );
+      await handler(new DeliveredCall(delivery, body));
+      const answer = delivery.envelope.reply({ action: responseActionOf('Notify'), body: CONFIRMATION });
+      delivery.answer(answer, [], undefined);
     } catch (error) {
       if (!(error instanceof Fault || error instanceof MessageRefusedError)) this.#failed(error);
       delivery.refuse(faultOf(error));
     }
   }
 }
-
-type NotificationCall = Pick<Delivery, 'signal' | 'deadlineAt' | 'connection'> & {
-  readonly body: unknown;
-  readonly from: string;
-};
 
 /** A subscription, from the subscriber's side. */
 export class Subscribed implements AsyncDisposable {
