@@ -5,7 +5,7 @@ import { NetworkManager } from '../network/manager.js';
 import type { Connection, SendOptions } from '../network/connection.js';
 import type { Message } from '../network/message.js';
 import type { Envelope } from '../soap/envelope.js';
-import { failureOfFault, printable } from './failure.js';
+import { failureOfFault, printable } from '../runtime/failure.js';
 import type { ConnectingOptions } from './options.js';
 import { note } from './terminal.js';
 import { Fields, request, type Action, type Attributes } from './wire.js';

@@ -2,10 +2,11 @@
 import { mkdir } from 'node:fs/promises';
 import { Command } from 'commander';
 import { Client } from './client.js';
-import { Failure, printable, UsageError, withPath } from './failure.js';
+import { Failure, printable, withPath } from '../runtime/failure.js';
+import { UsageError } from './failure.js';
 import { FileClient } from './files/client.js';
-import { Hashes } from './files/hashes.js';
-import { Root } from './files/root.js';
+import { Hashes } from '../runtime/services/files/hashes.js';
+import { Root } from '../runtime/services/files/root.js';
 import { Interruption, parsePlace, type RemotePlace } from './options.js';
 import { note } from './terminal.js';
 import {

@@ -6,7 +6,7 @@ import { NetworkManager } from '../network/manager.js';
 import { DiagnosisService } from './doctor/diagnosis.js';
 import { EXIT } from './failure.js';
 import { FileService } from './files/server.js';
-import { Root } from './files/root.js';
+import { Root } from '../runtime/services/files/root.js';
 import {
   allowInsecureOption,
   checkAddress,

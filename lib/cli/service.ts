@@ -7,7 +7,8 @@ import type { Attachable } from '../network/separator.js';
 import type { XmlNode } from '../soap/infoset.js';
 import { SplitplaneError } from '../errors.js';
 import { SoapFault } from '../soap/fault.js';
-import { describe, faultOf, type Problem } from './failure.js';
+import { faultOf } from '../runtime/fault.js';
+import { describe, type Problem } from './failure.js';
 import { actionOf, actionUri, Fields, item, type Action, type Attributes } from './wire.js';
 
 /** Requests of one connection that are handled at once; the next are refused. */

@@ -2,9 +2,10 @@
 // summary with its exit code. Knows nothing of directions.
 import type { Command } from 'commander';
 import type { Client } from './client.js';
-import { describe, EXIT, exitCodeOf, Failure, errnoOf, type ExitCode, type Problem } from './failure.js';
+import { Failure, errnoOf } from '../runtime/failure.js';
+import { describe, EXIT, exitCodeOf, type ExitCode, type Problem } from './failure.js';
 import type { Transferred } from './files/client.js';
-import { fileChanged } from './files/root.js';
+import { fileChanged } from '../runtime/services/files/root.js';
 import { forEach } from './limiter.js';
 import { addConnectingOptions, type ConnectingOptions, type Interruption } from './options.js';
 import { complain, formatBytes, print, printJson, showProgress } from './terminal.js';

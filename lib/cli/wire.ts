@@ -7,6 +7,8 @@ import { element, type XmlElement, type XmlNode } from '../soap/infoset.js';
 
 /** The namespace of the bodies, the beginning of every action, and wsa:To of every request. */
 export const SERVICE = 'urn:splitplane:serve:1';
+/** The name by which a body points at a file's bytes. */
+export const FILE_CID = 'file';
 
 /** What can be asked. A body holds one element of the same name. */
 export const ACTIONS = [

@@ -36,14 +36,16 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
   readonly #memory: Memory;
   readonly #handle: number;
   readonly #view: Buffer | undefined;
+  readonly #file: OpenFile | undefined;
   #released = false;
 
   /** @internal Made by Memory. */
-  constructor(memory: Memory, handle: number, length: number, view: Buffer | undefined) {
+  constructor(memory: Memory, handle: number, length: number, view: Buffer | undefined, file?: OpenFile) {
     this.#memory = memory;
     this.#handle = handle;
     this.length = length;
     this.#view = view;
+    this.#file = file;
   }
 
   /** This: so that a buffer is a BufferSlice. */
@@ -83,6 +85,32 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
     return this.#view !== undefined;
   }
 
+  /**
+   * Reads a part of a registered file, `into.length` bytes from `offset`, for whoever is in this process and needs no network for
+   * it. Settles when all of it is there. Rejects with FILE_CHANGED when the file has become shorter, SYSTEM (cause: the
+   * system's error), REGION_RELEASED, UNSUPPORTED for what is in memory anyway.
+   */
+  async readFile(into: Uint8Array, offset = 0): Promise<void> {
+    this.#checkHeld();
+    checkRange(offset, into.length, this.length);
+    if (this.#file === undefined) {
+      throw new SplitplaneError('UNSUPPORTED', 'This buffer is in memory. Look at its bytes.');
+    }
+    await this.#file.read(into, offset);
+  }
+
+  /** A part of a registered file in memory of its own, which the caller releases. Otherwise like readFile; throws OUT_OF_MEMORY. */
+  async loadFile(offset: number, length: number): Promise<RegisteredBuffer> {
+    const buffer = this.#memory.allocate(length);
+    try {
+      await this.readFile(buffer.bytes, offset);
+      return buffer;
+    } catch (error) {
+      buffer.release();
+      throw error;
+    }
+  }
+
   /** Whether release() was called. */
   get released(): boolean {
     return this.#released;
@@ -103,6 +131,7 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
       );
     }
     this.#released = true;
+    if (this.#file !== undefined) this.#memory.closeFile(this.#file);
   }
 
   [Symbol.dispose](): void {
@@ -124,6 +153,52 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
     if (this.#released) {
       throw new SplitplaneError('REGION_RELEASED', 'This buffer was released. Allocate another.');
     }
+  }
+}
+
+/** A registered file as this process reads it; the engine has a descriptor of its own. Reads that are under way end before it closes. */
+class OpenFile {
+  readonly #handle: FileHandle;
+  readonly #begin: number;
+  #reading = 0;
+  #closing = false;
+
+  constructor(handle: FileHandle, begin: number) {
+    this.#handle = handle;
+    this.#begin = begin;
+  }
+
+  async read(into: Uint8Array, offset: number): Promise<void> {
+    this.#reading++;
+    try {
+      for (let done = 0; done < into.length;) {
+        const at = this.#begin + offset + done;
+        const { bytesRead } = await this.#handle.read(into, done, into.length - done, at);
+        if (bytesRead === 0) {
+          throw new SplitplaneError(
+            'FILE_CHANGED',
+            'The file became shorter while it was read. Read it again when it rests.',
+          );
+        }
+        done += bytesRead;
+      }
+    } catch (cause) {
+      if (cause instanceof SplitplaneError) throw cause;
+      throw new SplitplaneError('SYSTEM', `The file cannot be read: ${(cause as Error).message}`, { cause });
+    } finally {
+      this.#reading--;
+      this.#closeIfDone();
+    }
+  }
+
+  close(): void {
+    this.#closing = true;
+    this.#closeIfDone();
+  }
+
+  #closeIfDone(): void {
+    // Nobody can do anything about a file that was only read and does not close.
+    if (this.#closing && this.#reading === 0) void this.#handle.close().catch(() => undefined);
   }
 }
 
@@ -167,6 +242,7 @@ export class Memory {
   readonly #shared: SharedMemory;
   readonly #slabs = new Map<number, ArrayBuffer>();
   readonly #leaks: FinalizationRegistry<Parameters<LeakListener>[0]>;
+  readonly #files = new Set<OpenFile>();
   #closed = false;
 
   constructor(engine: NativeEngine, shared: SharedMemory, onLeak: LeakListener) {
@@ -233,9 +309,12 @@ export class Memory {
       }
       checkRange(offset, length, facts.size);
       const handle = native(() => this.engine.registerFile(file.fd, offset, length));
-      return this.#own(new RegisteredBuffer(this, handle, length, undefined));
-    } finally {
+      const opened = new OpenFile(file, offset);
+      this.#files.add(opened);
+      return this.#own(new RegisteredBuffer(this, handle, length, undefined, opened));
+    } catch (error) {
       await file.close();
+      throw error;
     }
   }
 
@@ -253,6 +332,13 @@ export class Memory {
   /** The engine is gone and its memory with it: release() has nothing left to give back, and is no error. */
   close(): void {
     this.#closed = true;
+    for (const file of this.#files) this.closeFile(file);
+  }
+
+  /** @internal */
+  closeFile(file: OpenFile): void {
+    this.#files.delete(file);
+    file.close();
   }
 
   #own(buffer: RegisteredBuffer): RegisteredBuffer {

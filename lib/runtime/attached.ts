@@ -20,15 +20,23 @@ export class Lent {
     readonly access: Access,
     /** @internal Called once, when nobody who was lent the buffer by this message uses it any more. */
     readonly returned: (() => void) | undefined,
+    /** @internal How often its receiver may resolve it or write there. */
+    readonly uses: number,
   ) {}
 }
 
 /**
  * Lends a buffer, or parts of one, instead of giving it away: the sender still has to release it. `read` lets the receiver
- * resolve it, `write` lets it write there. `returned` is called when the receiver is done with it, or the message failed.
+ * resolve it, `write` lets it write there: once, or `uses` times (1 to 64, or Infinity). `returned` is called when the receiver is
+ * done with it, or the message failed.
  */
-export function lend(slices: BufferSlices, access: 'read' | 'write' = 'read', returned?: () => void): Lent {
-  return new Lent(slices, access, returned);
+export function lend(
+  slices: BufferSlices,
+  access: 'read' | 'write' = 'read',
+  returned?: () => void,
+  uses = 1,
+): Lent {
+  return new Lent(slices, access, returned, uses);
 }
 
 /** What a sender puts where a body has a buffer: a whole buffer changes owner, anything else is lent. */
@@ -47,7 +55,8 @@ export interface Attached {
   readonly access: Access;
   /**
    * The bytes, in registered memory that the caller releases: the sender's own buffer where that is in this process, else
-   * a new one into which they were moved. Once per message. Rejects as RemoteBuffer.resolve does.
+   * a new one into which they were moved. Once per message, unless its sender lent it for more. Rejects as
+   * RemoteBuffer.resolve does.
    */
   resolve(options?: ResolveOptions & { into?: undefined }): Promise<ResolvedBuffer>;
   /** Moves the bytes into memory that the caller has. */
@@ -74,9 +83,9 @@ export class LocalAttached implements Attached {
   readonly length: number;
   readonly access: Access;
   readonly #giving: Giving;
-  #used = false;
-  /** Whether the receiver holds bytes that were lent. */
-  #held = false;
+  #usesLeft: number;
+  /** How many views of what was lent the receiver holds, and how many reads of a lent file are under way. */
+  #held = 0;
   #over = false;
   #returned = false;
 
@@ -84,6 +93,7 @@ export class LocalAttached implements Attached {
     this.#giving = giving;
     this.length = givenLength(giving);
     this.access = giving instanceof Lent ? giving.access : 'read';
+    this.#usesLeft = giving instanceof Lent ? giving.uses : 1;
   }
 
   resolve(options?: ResolveOptions & { into?: undefined }): Promise<ResolvedBuffer>;
@@ -105,7 +115,7 @@ export class LocalAttached implements Attached {
       const target = gather(this.#slices());
       const bytes = from instanceof Uint8Array ? [from] : gather(from);
       copy(bytes, target, offset, this.length);
-      this.#used = true;
+      this.#usesLeft--;
       this.#returnIfDone();
       return Promise.resolve();
     } catch (error) {
@@ -119,12 +129,12 @@ export class LocalAttached implements Attached {
     this.#over = true;
     const giving = this.#giving;
     if (giving instanceof Lent) this.#returnIfDone();
-    else if (!this.#used) giving.release();
+    else if (this.#usesLeft > 0) giving.release();
   }
 
   #resolve(
     options: ResolveOptions & { into?: BufferSlices | Uint8Array | undefined },
-  ): ResolvedBuffer | undefined {
+  ): ResolvedBuffer | Promise<RegisteredBuffer | undefined> | undefined {
     const { range, into } = options;
     const offset = range?.offset ?? 0;
     const length = range?.length ?? this.length - offset;
@@ -133,29 +143,58 @@ export class LocalAttached implements Attached {
       throw new SplitplaneError('INVALID_ARGUMENT', 'There are no bytes in this range to resolve.');
     this.#check('read', options);
     const giving = this.#giving;
+    const file = fileOf(this.#slices());
+    if (file !== undefined) return this.#readFile(file, offset, length, into);
     if (into !== undefined) {
       const target = into instanceof Uint8Array ? [into] : gather(into);
       copyRange(gather(this.#slices()), offset, length, target);
-      this.#used = true;
+      this.#usesLeft--;
       if (giving instanceof Lent) this.#returnIfDone();
       else giving.release();
       return undefined;
     }
     if (giving instanceof Lent) {
       const slice = sliceOf(giving.slices, offset, length);
-      this.#used = true;
-      this.#held = true;
+      this.#usesLeft--;
+      this.#held++;
       return new Borrowed(slice, () => {
-        this.#held = false;
+        this.#held--;
         this.#returnIfDone();
       });
     }
-    this.#used = true;
+    this.#usesLeft--;
     if (offset === 0 && length === this.length) return giving;
     // The whole buffer is the receiver's now; the part is a view of it that releases it.
     return new Borrowed(giving.slice(offset, length), () => {
       giving.release();
     });
+  }
+
+  /** A file has no bytes in memory; they are read, in this process, into memory of the receiver's. */
+  async #readFile(
+    file: BufferSlice,
+    offset: number,
+    length: number,
+    into: BufferSlices | Uint8Array | undefined,
+  ): Promise<RegisteredBuffer | undefined> {
+    this.#usesLeft--;
+    this.#held++;
+    try {
+      const from = file.offset + offset;
+      if (into === undefined) return await file.buffer.loadFile(from, length);
+      const parts = into instanceof Uint8Array ? [into] : gather(into);
+      checkRoom(parts, length);
+      let at = from;
+      for (const part of parts) {
+        await file.buffer.readFile(part, at);
+        at += part.length;
+      }
+      return undefined;
+    } finally {
+      this.#held--;
+      if (this.#giving instanceof Lent) this.#returnIfDone();
+      else this.#giving.release();
+    }
   }
 
   #slices(): BufferSlices {
@@ -173,7 +212,7 @@ export class LocalAttached implements Attached {
         `The buffer may be ${this.access === 'read' ? 'read' : 'written'} only.`,
       );
     }
-    if (this.#used) {
+    if (this.#usesLeft === 0) {
       throw new SplitplaneError(
         'TAG_EXHAUSTED',
         'The buffer was resolved already. Keep what resolve() gave.',
@@ -181,9 +220,9 @@ export class LocalAttached implements Attached {
     }
   }
 
-  /** What was lent returns when it has been used, which it can be once, or when it will not be any more. */
+  /** What was lent returns when it has been used as often as it can be, or will not be any more. */
   #returnIfDone(): void {
-    if (this.#returned || this.#held || !(this.#used || this.#over)) return;
+    if (this.#returned || this.#held > 0 || !(this.#usesLeft === 0 || this.#over)) return;
     this.#returned = true;
     if (this.#giving instanceof Lent) this.#giving.returned?.();
   }
@@ -222,6 +261,17 @@ class Borrowed implements ResolvedBuffer {
   }
 }
 
+/** The file that was given or lent, if it is one. */
+function fileOf(slices: BufferSlices): BufferSlice | undefined {
+  if ('buffer' in slices) return slices.buffer.inMemory ? undefined : slices;
+  if (slices.every(({ buffer }) => buffer.inMemory)) return undefined;
+  if (slices.length === 1) return slices[0];
+  throw new SplitplaneError(
+    'UNSUPPORTED',
+    'A file and other buffers were sent as one. Send the file by itself.',
+  );
+}
+
 function sliceOf(slices: BufferSlices, offset: number, length: number): BufferSlice {
   const list = 'buffer' in slices ? [slices] : slices;
   let at = 0;
@@ -248,13 +298,7 @@ function copyRange(
   length: number,
   into: readonly Uint8Array[],
 ): void {
-  const room = into.reduce((sum, part) => sum + part.length, 0);
-  if (room !== length) {
-    throw new SplitplaneError(
-      'INVALID_ARGUMENT',
-      `The range has ${length} bytes and the memory to resolve into ${room}. Make them equal.`,
-    );
-  }
+  checkRoom(into, length);
   const parts: Uint8Array[] = [];
   let at = 0;
   for (const part of from) {
@@ -264,6 +308,15 @@ function copyRange(
     at += part.length;
   }
   copy(parts, into, 0, length);
+}
+
+function checkRoom(into: readonly Uint8Array[], length: number): void {
+  const room = into.reduce((sum, part) => sum + part.length, 0);
+  if (room === length) return;
+  throw new SplitplaneError(
+    'INVALID_ARGUMENT',
+    `The range has ${length} bytes and the memory to resolve into ${room}. Make them equal.`,
+  );
 }
 
 /** Copies all of `from` into `into`, whose bytes count as one range of `total`, from `offset` on. */

@@ -3,6 +3,7 @@
 import { SplitplaneError } from '../errors.js';
 import { FaultError, MessageRefusedError, SoapFault, type DsspSubcode } from '../soap/fault.js';
 import type { XmlElement } from '../soap/infoset.js';
+import { errnoOf, Failure, failureDetail, subcodeOf } from './failure.js';
 
 /** Thrown by a service's handler to answer with a fault. */
 export class Fault extends SplitplaneError {
@@ -21,8 +22,9 @@ export class Fault extends SplitplaneError {
 }
 
 /**
- * The fault that answers a message whose handling ended with `error`. Faults are answered as they are; other errors become
- * OperationFailed, and only those of this project show their text: what a stranger's error says may be nobody's business.
+ * The fault that answers a message whose handling ended with `error`. Faults are answered as they are. Errors of this project
+ * show their text, and their code in a detail that failureOfFault reads; others become OperationFailed, and what they say stays
+ * here, because it may be nobody's business.
  */
 export function faultOf(error: unknown): SoapFault {
   if (error instanceof Fault || error instanceof MessageRefusedError) return error.fault;
@@ -34,20 +36,12 @@ export function faultOf(error: unknown): SoapFault {
     );
   }
   if (error instanceof SplitplaneError) {
-    switch (error.code) {
-      case 'ABORTED':
-        return SoapFault.dssp('OperationCanceled', error.message);
-      case 'DEADLINE_EXCEEDED':
-        return SoapFault.dssp('ResponseTimeout', error.message);
-      case 'OUT_OF_MEMORY':
-      case 'QUOTA_EXCEEDED':
-      case 'LIMIT_EXCEEDED':
-        return SoapFault.dssp('InsufficientResources', error.message);
-      case 'PERMISSION_DENIED':
-        return SoapFault.dssp('PermissionDenied', error.message);
-      default:
-        return SoapFault.dssp('OperationFailed', `${error.code}: ${error.message}`);
-    }
+    const errno = errnoOf(error);
+    const subcode = subcodeOf(error, errno);
+    // A sentence that was made for the asker stands by itself; of others, people are to see the code.
+    const alone = error instanceof Failure || subcode !== 'OperationFailed';
+    const reason = alone ? error.message : `${error.code}: ${error.message}`;
+    return SoapFault.dssp(subcode, reason, [failureDetail(error, errno)]);
   }
   return SoapFault.dssp(
     'OperationFailed',

@@ -32,6 +32,9 @@ export {
 export { Monitor, type MonitorOptions } from './monitor/monitor.js';
 export type { Concurrency } from './port.js';
 export { Runtime, type RuntimeInit, type RuntimeOptions } from './runtime.js';
+export { Failure, failureOfFault } from './failure.js';
+export { Files } from './services/files/contract.js';
+export { FilesService, type FilesInit } from './services/files/service.js';
 export { Service, type Call, type Handlers, type NotificationHandlers, type StateValue } from './service.js';
 export {
   body,

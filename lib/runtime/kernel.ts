@@ -100,6 +100,10 @@ export class Kernel implements Carrier {
     return this.memory.allocate(length);
   }
 
+  registerFile(path: string): Promise<RegisteredBuffer> {
+    return this.memory.registerFile(path);
+  }
+
   /** The sending side for somebody. */
   client(sender: Sender): Client {
     return new Client(this, sender);

@@ -187,6 +187,11 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
   }
 
   /** For ServiceContext. */
+  registerFile(path: string): Promise<RegisteredBuffer> {
+    return this.#kernel.registerFile(path);
+  }
+
+  /** For ServiceContext. */
   log(text: string): void {
     this.#kernel.log('info', this.name, text);
   }

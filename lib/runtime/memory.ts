@@ -31,12 +31,12 @@ export class RuntimeMemory {
 
   /** Contents undefined; whoever has it last releases it. Throws OUT_OF_MEMORY. */
   allocate(length: number): RegisteredBuffer {
-    if (this.#manager !== undefined) return this.#manager.allocate(length);
-    this.#own ??= new Dataplane(
-      { ...completeOptions({}), encodings: ['xml'], onLeak: this.#onLeak },
-      NO_SESSIONS,
-    );
-    return this.#own.memory.allocate(length);
+    return this.#manager?.allocate(length) ?? this.#standIn.memory.allocate(length);
+  }
+
+  /** A regular file as something to lend. See Memory.registerFile. */
+  registerFile(path: string): Promise<RegisteredBuffer> {
+    return this.#manager?.registerFile(path) ?? this.#standIn.memory.registerFile(path);
   }
 
   get counters() {
@@ -45,5 +45,13 @@ export class RuntimeMemory {
 
   close(): void {
     this.#own?.shutdown();
+  }
+
+  get #standIn(): Dataplane {
+    this.#own ??= new Dataplane(
+      { ...completeOptions({}), encodings: ['xml'], onLeak: this.#onLeak },
+      NO_SESSIONS,
+    );
+    return this.#own;
   }
 }

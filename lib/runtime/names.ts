@@ -1,6 +1,8 @@
 // What services, paths, contracts and their URIs may be called. One place, because names are compared byte for byte: a name
 // that could be written in two ways (a dot segment, an empty one, an escape) would be judged in one and found in the other.
 
+/** The namespace of what every service can be asked, and of what faults say beside their reason. */
+export const SERVICE = 'urn:splitplane:service:1';
 /** UTF-16 units, and bytes, of a name. */
 export const NAME_LENGTH_MAX = 255;
 /** UTF-16 units of the URI of a service or a contract. */

@@ -203,7 +203,8 @@ class RemoteDelivery implements Delivery, Expiring {
     this.envelope = message.envelope;
     this.verb = verbOf(message.envelope.action);
     this.attached = message.buffers;
-    this.deadlineAt = Math.min(message.deadlineAt, performance.now() + owner.timeoutMs);
+    const said = message.deadlineAt !== Infinity;
+    this.deadlineAt = said ? message.deadlineAt : performance.now() + owner.timeoutMs;
     this.#message = message;
     this.#owner = owner;
     this.#gone = gone;
@@ -285,10 +286,13 @@ class RemoteDelivery implements Delivery, Expiring {
 
 function attachments(gifts: readonly Gift[]): Attachment[] {
   return gifts.map(({ cid, giving }) =>
-    giving instanceof Lent
-      ? { buffer: giving.slices, cid, access: giving.access }
-      : { buffer: giving, cid, access: 'read' },
+    giving instanceof Lent ? lentAttachment(cid, giving) : { buffer: giving, cid, access: 'read' },
   );
+}
+
+/** A buffer that can be used once may go inline; whoever lends one for more uses wants a tag, which `uses` asks for. */
+function lentAttachment(cid: string, { slices, access, uses }: Lent): Attachment {
+  return uses === 1 ? { buffer: slices, cid, access } : { buffer: slices, cid, access, uses };
 }
 
 /** The peer has the message: what was given is let go (its tags hold it), what was lent returns when they have ended. */

@@ -182,7 +182,7 @@ class Publication implements Notification {
     };
     const gifts = this.#gifts.map(({ cid, giving }) => ({
       cid,
-      giving: lend(giving.slices, 'read', returned),
+      giving: lend(giving.slices, 'read', returned, giving.uses),
     }));
     return { envelope, gifts };
   }

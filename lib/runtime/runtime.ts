@@ -136,6 +136,14 @@ export class Runtime implements AsyncDisposable {
     return this.#kernel.allocate(length);
   }
 
+  /**
+   * A regular file as something to lend: a peer gets its bytes from where they lie. Whoever has it last releases it. Rejects with
+   * SYSTEM (cause: the system's error), and INVALID_ARGUMENT for what is no regular file or has no bytes.
+   */
+  registerFile(path: string): Promise<RegisteredBuffer> {
+    return this.#kernel.registerFile(path);
+  }
+
   /** What runs here now. */
   snapshot(): RuntimeSnapshot {
     const { network, uris, dispatcher, memory } = this.#kernel;

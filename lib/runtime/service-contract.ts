@@ -5,7 +5,7 @@ import type { AnyBody } from './contract.js';
 import type { Verb } from './verbs.js';
 
 /** The namespace of these messages. */
-export const SERVICE = 'urn:splitplane:service:1';
+export { SERVICE } from './names.js';
 
 const named = record({ name: text(), verb: text(), body: text() });
 

@@ -8,6 +8,7 @@ import { compose, referencesTo, sourceOf } from './compose.js';
 import { STATE, type AnyBody, type AnyContract, type Operation, type Operations } from './contract.js';
 import { DeliveredCall } from './delivered-call.js';
 import type { Delivery } from './delivery.js';
+import { Failure } from './failure.js';
 import { Fault, faultOf } from './fault.js';
 import type { Concurrency, Receiver } from './port.js';
 import type { Publisher } from './publisher.js';
@@ -181,9 +182,11 @@ export class ServiceReceiver implements Receiver {
   #fail(delivery: Delivery, error: unknown): void {
     this.#faults++;
     const fault = faultOf(error);
-    // Refusing is not failing; what a peer's message breaks is in its answer, and no peer fills the log.
-    if (!(error instanceof Fault || error instanceof MessageRefusedError))
-      this.#owner.failed(error, delivery.verb);
+    // Refusing is not failing; what a peer's message breaks is in its answer, and no peer fills the log. Nor does what nobody
+    // waits for any more.
+    const refused =
+      error instanceof Fault || error instanceof Failure || error instanceof MessageRefusedError;
+    if (!refused && !delivery.signal.aborted) this.#owner.failed(error, delivery.verb);
     delivery.refuse(fault);
   }
 }

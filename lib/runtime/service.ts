@@ -68,6 +68,7 @@ export interface ServiceContext {
   ): Promise<Subscribed>;
   publish(name: string, value: unknown): void;
   allocate(length: number): RegisteredBuffer;
+  registerFile(path: string): Promise<RegisteredBuffer>;
   log(text: string): void;
 }
 
@@ -126,6 +127,11 @@ export abstract class Service<C extends AnyContract = AnyContract> {
   /** Registered memory, for what goes with messages. Contents undefined; whoever has it last releases it. Throws OUT_OF_MEMORY. */
   allocate(length: number): RegisteredBuffer {
     return this.#bound.allocate(length);
+  }
+
+  /** A regular file as something to lend. See Runtime.registerFile. */
+  registerFile(path: string): Promise<RegisteredBuffer> {
+    return this.#bound.registerFile(path);
   }
 
   /** Writes a line to the runtime's console. */

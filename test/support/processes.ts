@@ -37,6 +37,11 @@ function compile(): void {
   compiled = true;
 }
 
+/** Compiles the library for threads that it starts; vitest.config.ts has them begin there. */
+export function compileWorkers(): void {
+  compile();
+}
+
 /** The compiled program NAME of test/support/children: to fork, or to run as a worker. */
 export function program(name: string): string {
   compile();

@@ -3,13 +3,18 @@
 import { randomUUID } from 'node:crypto';
 import { SplitplaneError } from '../../errors.js';
 import type { Client } from '../client.js';
-import { errnoOf, Failure } from '../failure.js';
+import { errnoOf, Failure } from '../../runtime/failure.js';
 import { include } from '../../soap/references.js';
-import { encodePath, request, type Fields } from '../wire.js';
-import type { Hashes } from './hashes.js';
-import { fileChanged, type Directory, type FoundFile, type Kind } from './root.js';
-import { digestOf, FILE_CID, registered } from './source.js';
-import { checkEqual, Receiver, RESUMABLE_BYTES_MIN, type Stored } from './store.js';
+import { encodePath, FILE_CID, request, type Fields } from '../wire.js';
+import type { Hashes } from '../../runtime/services/files/hashes.js';
+import { fileChanged, type Directory, type FoundFile, type Kind } from '../../runtime/services/files/root.js';
+import { digestOf, registered } from '../../runtime/services/files/source.js';
+import {
+  checkEqual,
+  Receiver,
+  RESUMABLE_BYTES_MIN,
+  type Stored,
+} from '../../runtime/services/files/store.js';
 
 const KINDS: readonly Kind[] = ['file', 'directory', 'other'];
 const MODE_MAX = 0o777;
@@ -31,7 +36,7 @@ export interface TransferOptions {
 }
 
 /** A file that was transferred. */
-export interface Transferred extends Stored {
+export interface Transferred extends Omit<Stored, 'version'> {
   readonly bytes: number;
 }
 
@@ -43,7 +48,7 @@ export class FileClient {
   constructor(client: Client, hashes: Hashes) {
     this.#client = client;
     this.#hashes = hashes;
-    this.#receiver = new Receiver(client.manager, hashes);
+    this.#receiver = new Receiver((length) => client.manager.allocate(length), hashes);
   }
 
   /** What is at `path`; undefined when there is nothing. */
@@ -133,7 +138,7 @@ export class FileClient {
     const { verify, signal } = options;
     const written = encodePath(path);
     const from = await this.#resumeAt(file, written, options);
-    using region = await registered(this.#client.manager, file);
+    using region = await registered((place) => this.#client.manager.registerFile(place), file);
     const id = randomUUID();
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);

@@ -4,14 +4,20 @@ import { lstat } from 'node:fs/promises';
 import type { Connection } from '../../network/connection.js';
 import type { NetworkManager } from '../../network/manager.js';
 import { include } from '../../soap/references.js';
-import { errnoOf, Failure } from '../failure.js';
+import { errnoOf, Failure } from '../../runtime/failure.js';
 import type { Answer, Call, Handlers } from '../service.js';
-import { encodePath, item } from '../wire.js';
-import { Hashes } from './hashes.js';
-import { isPartialName, Partial } from './partial.js';
-import { fileChanged, kindOf, namesOf, type Directory, type Root } from './root.js';
-import { digestOf, FILE_CID, registered } from './source.js';
-import { checkEqual, Receiver } from './store.js';
+import { encodePath, FILE_CID, item } from '../wire.js';
+import { Hashes } from '../../runtime/services/files/hashes.js';
+import { isPartialName, Partial } from '../../runtime/services/files/partial.js';
+import {
+  fileChanged,
+  kindOf,
+  namesOf,
+  type Directory,
+  type Root,
+} from '../../runtime/services/files/root.js';
+import { digestOf, registered } from '../../runtime/services/files/source.js';
+import { checkEqual, Receiver } from '../../runtime/services/files/store.js';
 
 /** A page of a directory ends at either. An envelope has 256 KiB, and a name up to 255 bytes that are written as three each. */
 const PAGE_ENTRIES_MAX = 512;
@@ -36,7 +42,7 @@ export class FileService implements AsyncDisposable {
   constructor(root: Root, manager: NetworkManager, readOnly: boolean) {
     this.#root = root;
     this.#readOnly = readOnly;
-    this.#receiver = new Receiver(manager, this.#hashes);
+    this.#receiver = new Receiver((length) => manager.allocate(length), this.#hashes);
   }
 
   get handlers(): Handlers {
@@ -88,7 +94,7 @@ export class FileService implements AsyncDisposable {
     const path = fields.path();
     await using file = await this.#root.file(path);
     const { size, mode, version } = file;
-    const region = await registered(manager, file);
+    const region = await registered((place) => manager.registerFile(place), file);
     const attributes = { size, mode, version };
     if (region === undefined) return { path, attributes };
     return {

@@ -2,9 +2,9 @@
 // told, not followed: they could lead anywhere, or around in circles.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { withPath } from '../failure.js';
-import { isPartialName } from './partial.js';
-import { kindOf, type Kind } from './root.js';
+import { withPath } from '../../runtime/failure.js';
+import { isPartialName } from '../../runtime/services/files/partial.js';
+import { kindOf, type Kind } from '../../runtime/services/files/root.js';
 
 export interface LocalEntry {
   /** Below the directory, with slashes. */

@@ -4,7 +4,7 @@ import type { Connection } from '../../network/connection.js';
 import type { RegisteredBuffer } from '../../dataplane/memory.js';
 import type { NetworkManager } from '../../network/manager.js';
 import { include } from '../../soap/references.js';
-import { Failure } from '../failure.js';
+import { Failure } from '../../runtime/failure.js';
 import type { Answer, Call, Handlers } from '../service.js';
 import { UsageMeter, usageAttributes } from '../usage.js';
 import { PING_BYTES_MAX, SHARE_BYTES_MAX, SHARED_BYTES_MAX } from './limits.js';

@@ -4,7 +4,7 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import type { RegisteredBuffer } from '../../dataplane/memory.js';
 import type { RemoteBuffer } from '../../dataplane/remote.js';
 import { include } from '../../soap/references.js';
-import { Failure } from '../failure.js';
+import { Failure } from '../../runtime/failure.js';
 import type { Client } from '../client.js';
 import { request } from '../wire.js';
 import { SENDS_IN_FLIGHT } from './limits.js';

@@ -1,8 +1,11 @@
 // The services that come with the runtime and that a manifest loads by name. One file for each beside this one.
 import { SplitplaneError } from '../../errors.js';
 import type { AnyService } from '../service.js';
+import { FilesService } from './files/service.js';
 
-const BUILT_IN: Readonly<Record<string, () => AnyService>> = {};
+const BUILT_IN: Readonly<Record<string, () => AnyService>> = {
+  files: () => new FilesService(),
+};
 
 /** A new service of this kind. Throws INVALID_ARGUMENT for a name that none has. */
 export function builtInService(name: string): AnyService {

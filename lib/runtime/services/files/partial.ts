@@ -4,11 +4,11 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises';
-import { errnoOf, Failure, withPath } from '../failure.js';
+import { errnoOf, Failure, withPath } from '../../failure.js';
 import type { Digest, Hashes } from './hashes.js';
-import type { Directory } from './root.js';
+import { versionOf, type Directory } from './root.js';
 
-const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
+const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 const SUFFIX = '.splitplane-partial';
 /** NAME_MAX of every Linux file system that matters. */
 const NAME_BYTES_MAX = 255;
@@ -57,15 +57,42 @@ export class Partial implements AsyncDisposable {
       }
       const flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
       const file = await open(directory.at(partialName(name)), flags, mode | 0o600);
-      try {
-        const facts = await file.stat();
-        if (facts.isFile()) return new Partial(file, facts.size, directory, name, hashes);
-        throw new Failure('INVALID_ARGUMENT', `${shown}: Its partial file is no regular file. Remove it.`);
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
+      return await Partial.#examine(file, directory, name, hashes);
     });
+  }
+
+  /** How much there is of `name`, and its SHA-256; undefined where there is nothing. Rejects as open() does. */
+  static async look(
+    directory: Directory,
+    name: string,
+    hashes: Hashes,
+  ): Promise<{ size: number; sha256: string } | undefined> {
+    const shown = directory.showing(name);
+    const file = await withPath(shown, () =>
+      open(directory.at(partialName(name)), O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+    ).catch((error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    });
+    if (file === undefined) return undefined;
+    await using partial = await Partial.#examine(file, directory, name, hashes);
+    return partial.size === 0 ? undefined : { size: partial.size, sha256: await partial.prefixDigest() };
+  }
+
+  static async #examine(
+    file: FileHandle,
+    directory: Directory,
+    name: string,
+    hashes: Hashes,
+  ): Promise<Partial> {
+    try {
+      const facts = await file.stat();
+      if (facts.isFile()) return new Partial(file, facts.size, directory, name, hashes);
+      const shown = directory.showing(name);
+      throw new Failure('INVALID_ARGUMENT', `${shown}: Its partial file is no regular file. Remove it.`);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   get shown(): string {
@@ -109,16 +136,18 @@ export class Partial implements AsyncDisposable {
     return await this.#digest?.sha256();
   }
 
-  /** Gives the file its name. Settles when bytes and name are on the disk. */
-  async commit(mode: number): Promise<void> {
-    await withPath(this.shown, async () => {
-      const facts = await this.#file.stat();
+  /** Gives the file its name. Settles with its version when bytes and name are on the disk. */
+  async commit(mode: number): Promise<string> {
+    const version = await withPath(this.shown, async () => {
+      const facts = await this.#file.stat({ bigint: true });
       // It was made writable for its owner, whom the sender's mode may not allow to write.
-      await this.#file.chmod(facts.mode & mode & 0o777);
+      await this.#file.chmod(Number(facts.mode) & mode & 0o777);
       await this.#file.sync();
       await rename(this.#directory.at(partialName(this.#name)), this.#directory.at(this.#name));
+      return versionOf(facts);
     });
     await this.#directory.sync();
+    return version;
   }
 
   /** Leaves nothing behind. */

@@ -2,8 +2,8 @@
 // neither `..` nor a symbolic link nor somebody who swaps one in meanwhile leads outside. Both ends of a transfer write
 // and serving reads through this. Knows nothing of transfers. Linux: needs /proc.
 import { constants, type BigIntStats } from 'node:fs';
-import { mkdir, open, readdir, readlink, type FileHandle } from 'node:fs/promises';
-import { Failure, errnoOf, withPath } from '../failure.js';
+import { lstat, mkdir, open, readdir, readlink, rmdir, unlink, type FileHandle } from 'node:fs/promises';
+import { Failure, errnoOf, withPath } from '../../failure.js';
 
 /**
  * open(2) that opens nothing but the name: no device is touched, no pipe waited for, and the descriptor can be examined
@@ -68,6 +68,19 @@ export class Directory implements AsyncDisposable {
     const found = await withPath(this.shown, () => readdir(this.#place, { withFileTypes: true }));
     const entries = found.map((entry) => ({ name: entry.name, kind: kindOf(entry) }));
     return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /**
+   * Removes a file, a link, or a directory that is empty. Settles when that is on the disk. Rejects with SYSTEM: ENOENT, ENOTEMPTY,
+   * and what else unlink(2) and rmdir(2) say.
+   */
+  async remove(name: string): Promise<void> {
+    await withPath(this.showing(name), async () => {
+      const place = this.at(name);
+      if ((await lstat(place)).isDirectory()) await rmdir(place);
+      else await unlink(place);
+    });
+    await this.sync();
   }
 
   /** Settles when the names in it are on the disk. */
@@ -145,8 +158,14 @@ export function fileChanged(path: string): Failure {
   );
 }
 
-function versionOf({ ino, size, mtimeNs }: BigIntStats): string {
+/** Another one when the file's content is. */
+export function versionOf({ ino, size, mtimeNs }: BigIntStats): string {
   return `${ino}-${size}-${mtimeNs}`;
+}
+
+export interface CreateOptions {
+  readonly create?: boolean;
+  readonly made?: (path: string) => void;
 }
 
 export class Root implements AsyncDisposable {
@@ -175,9 +194,9 @@ export class Root implements AsyncDisposable {
     }
   }
 
-  /** The directory at `path`; with `create`, made with those above it where they are missing. */
-  async directory(path: string, { create = false } = {}): Promise<Directory> {
-    if (create) await this.#make(namesOf(path));
+  /** The directory at `path`; with `create`, made with those above it where they are missing, of each of which `made` is told. */
+  async directory(path: string, { create = false, made }: CreateOptions = {}): Promise<Directory> {
+    if (create) await this.#make(namesOf(path), made);
     return new Directory(await this.#open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK), shown(path));
   }
 
@@ -186,7 +205,7 @@ export class Root implements AsyncDisposable {
   }
 
   /** Step by step, each checked before the next: a link must not have directories made outside. */
-  async #make(names: readonly string[]): Promise<void> {
+  async #make(names: readonly string[], made: CreateOptions['made']): Promise<void> {
     for (let count = 1; count <= names.length; count++) {
       const path = names.slice(0, count).join('/');
       try {
@@ -197,10 +216,13 @@ export class Root implements AsyncDisposable {
       }
       await using above = await this.directory(names.slice(0, count - 1).join('/'));
       const name = names[count - 1] ?? '';
-      await withPath(path, () => mkdir(above.at(name))).catch((error: unknown) => {
+      try {
+        await withPath(path, () => mkdir(above.at(name)));
+        made?.(path);
+      } catch (error) {
         // Somebody else made it meanwhile.
         if (errnoOf(error) !== 'EEXIST') throw error;
-      });
+      }
     }
   }
 

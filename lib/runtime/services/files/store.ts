@@ -1,11 +1,11 @@
 // Receives a file: pulls ranges of what a peer's message refers to into registered buffers, several at once, and writes them one
 // after the other; then compares digests and gives the file its name. The same for `get`, where this side asked, and for
 // `put`, where the peer did.
-import { SplitplaneError, type ErrorCode } from '../../errors.js';
-import type { RemoteBuffer } from '../../dataplane/remote.js';
-import type { NetworkManager } from '../../network/manager.js';
-import { errnoOf, Failure } from '../failure.js';
-import { Limiter } from '../limiter.js';
+import { SplitplaneError, type ErrorCode } from '../../../errors.js';
+import type { RegisteredBuffer } from '../../../dataplane/memory.js';
+import type { Attached } from '../../attached.js';
+import { errnoOf, Failure } from '../../failure.js';
+import { Limiter } from './limiter.js';
 import type { Hashes } from './hashes.js';
 import { Partial } from './partial.js';
 import type { Directory } from './root.js';
@@ -32,15 +32,15 @@ const RESUMABLE: readonly ErrorCode[] = [
   'TAG_UNKNOWN',
 ];
 
-/** What receiving files shares in a process. */
+/** What receiving files shares. */
 export class Receiver {
-  readonly manager: NetworkManager;
-  readonly hashes: Hashes;
+  readonly #allocate: (length: number) => RegisteredBuffer;
+  readonly #hashes: Hashes;
   readonly #buffers = new Limiter(RANGES_IN_FLIGHT_MAX);
 
-  constructor(manager: NetworkManager, hashes: Hashes) {
-    this.manager = manager;
-    this.hashes = hashes;
+  constructor(allocate: (length: number) => RegisteredBuffer, hashes: Hashes) {
+    this.#allocate = allocate;
+    this.#hashes = hashes;
   }
 
   /**
@@ -48,7 +48,7 @@ export class Receiver {
    * with; then no file was changed, and a partial one remains only if it can be resumed.
    */
   async store(directory: Directory, name: string, incoming: Incoming): Promise<Stored> {
-    await using partial = await Partial.open(directory, name, incoming.mode, this.hashes);
+    await using partial = await Partial.open(directory, name, incoming.mode, this.#hashes);
     try {
       const resumedFrom = await incoming.start(partial);
       await partial.begin(resumedFrom, incoming.verify);
@@ -56,8 +56,8 @@ export class Receiver {
       const sha256 = await partial.sha256();
       await incoming.accept(sha256, partial.shown);
       throwIfAborted(incoming.signal);
-      await partial.commit(incoming.mode);
-      return { resumedFrom, sha256 };
+      const version = await partial.commit(incoming.mode);
+      return { resumedFrom, sha256, version };
     } catch (error) {
       if (!isResumable(error, incoming.size)) await partial.discard();
       throw error;
@@ -73,7 +73,7 @@ export class Receiver {
     let previous = Promise.resolve();
     const move = async (offset: number, length: number, turn: Promise<void>): Promise<void> => {
       throwIfAborted(signal);
-      using buffer = this.manager.allocate(length);
+      using buffer = this.#allocate(length);
       // No CRC32C: the digest of the whole file covers the bytes from disk to disk, and without a checksum to compute the
       // sender's kernel moves them from the file to the socket by itself.
       await remote.resolve({ into: buffer, range: { offset, length }, checksum: false, signal });
@@ -96,15 +96,16 @@ export class Receiver {
       }
     };
     await Promise.all(Array.from({ length: RANGES_IN_FLIGHT }, lane));
-    if (stop.signal.aborted) throw stop.signal.reason;
+    // Who ended it says more than what that ended.
     throwIfAborted(incoming.signal);
+    if (stop.signal.aborted) throw stop.signal.reason;
   }
 }
 
 /** A file that is to be received. */
 export interface Incoming {
   /** The sender's bytes; undefined when there are none. */
-  readonly remote: RemoteBuffer | undefined;
+  readonly remote: Attached | undefined;
   readonly size: number;
   /** Permission bits. */
   readonly mode: number;
@@ -122,6 +123,8 @@ export interface Stored {
   /** Bytes that an earlier transfer had brought. */
   readonly resumedFrom: number;
   readonly sha256: string | undefined;
+  /** Of the file that is there now. */
+  readonly version: string;
 }
 
 function isResumable(error: unknown, size: number): boolean {

@@ -2,7 +2,7 @@
 // of what was written at the receiver. A digest can follow a file that grows, and be asked for more than once.
 import type { FileHandle } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
-import { systemFailure } from '../failure.js';
+import { systemFailure } from '../../failure.js';
 import { fileChanged } from './root.js';
 
 export type ToHasher =

@@ -1,24 +1,20 @@
 // A file that is sent: registered where it lies, and its digest. The same for `put`, where this side begins, and for `get`,
 // where the peer asked.
 import { open } from 'node:fs/promises';
-import type { RegisteredBuffer } from '../../dataplane/memory.js';
-import type { NetworkManager } from '../../network/manager.js';
-import { errnoOf, Failure, systemFailure, withPath } from '../failure.js';
+import type { RegisteredBuffer } from '../../../dataplane/memory.js';
+import { errnoOf, Failure, systemFailure, withPath } from '../../failure.js';
 import type { Hashes } from './hashes.js';
 import { fileChanged, type FoundFile } from './root.js';
 
-/** The name by which a body points at a file's bytes. */
-export const FILE_CID = 'file';
-
 /** The bytes of a file as something to refer to; undefined when there are none. The caller releases it. */
 export async function registered(
-  manager: NetworkManager,
+  registerFile: (path: string) => Promise<RegisteredBuffer>,
   file: FoundFile,
 ): Promise<RegisteredBuffer | undefined> {
   if (file.size === 0) return undefined;
   let region: RegisteredBuffer;
   try {
-    region = await manager.registerFile(file.place);
+    region = await registerFile(file.place);
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === undefined) throw error;
