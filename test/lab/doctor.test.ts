@@ -102,6 +102,31 @@ function find(findings: readonly Finding[], where: string, id: string): Finding 
   return findings.find((finding) => finding.where === where && finding.id === id);
 }
 
+/** A doctor on host a that stays, and looks at the way to its argument if it has one. */
+class Resident {
+  readonly #job: Job;
+  #looks = 0;
+
+  constructor(argument = '') {
+    this.#job = lab.spawn('a', `exec ${process.execPath} ${program('diagnose')} ${argument}`);
+  }
+
+  async ready(): Promise<void> {
+    await this.#job.until(/^ready$/m);
+  }
+
+  async look(): Promise<Finding[]> {
+    this.#job.signal('SIGHUP');
+    const [line] = await this.#job.until(new RegExp(`^{"look":${++this.#looks},.*$`, 'm'));
+    return (JSON.parse(line) as { findings: Finding[] }).findings;
+  }
+
+  async end(): Promise<void> {
+    this.#job.signal('SIGTERM');
+    await this.#job.result;
+  }
+}
+
 beforeAll(async () => {
   lab = await laboratory();
   // The files of a container that the laboratory may run in are its hosts' files; they are not in a container themselves.
@@ -109,24 +134,14 @@ beforeAll(async () => {
 });
 
 describe('a host by itself', () => {
-  let staying: Job;
-  let looks = 0;
+  let staying: Resident;
 
   beforeAll(async () => {
-    staying = lab.spawn('a', `exec ${process.execPath} ${program('diagnose')}`);
-    await staying.until(/^ready$/m);
+    staying = new Resident();
+    await staying.ready();
   });
 
-  afterAll(async () => {
-    staying.signal('SIGTERM');
-    await staying.result;
-  });
-
-  async function look(): Promise<Finding[]> {
-    staying.signal('SIGHUP');
-    const [line] = await staying.until(new RegExp(`^{"look":${++looks},.*$`, 'm'));
-    return (JSON.parse(line) as { findings: Finding[] }).findings;
-  }
+  afterAll(() => staying.end());
 
   test('has nothing wrong, and RDMA can be used', async () => {
     const findings = await doctor('a', '');
@@ -136,12 +151,12 @@ describe('a host by itself', () => {
 
   test.each(Object.entries(MISTAKES))('%s', async (_, { make, undo, wrong: expected, seen }) => {
     await output('a', make);
-    const found = wrong(await look());
+    const found = wrong(await staying.look());
     expect(found.map(({ id }) => id)).toEqual(expected);
     expect(found[0]?.seen).toMatch(seen);
     expect(found[0]?.advice).toMatch(/\w+ \w+/);
     await output('a', undo ?? (found[0]?.commands ?? ['false']).join(' && '));
-    expect(wrong(await look())).toEqual([]);
+    expect(wrong(await staying.look())).toEqual([]);
   });
 
   test('a device node that a user may not open, and too little memory that may be locked', async () => {
@@ -161,6 +176,7 @@ describe('a host by itself', () => {
 
 describe('two hosts', () => {
   let serving: Job;
+  let staying: Resident;
 
   async function serve(): Promise<void> {
     const listen = `--listen 0.0.0.0:${PORT} --allow-insecure --root /tmp`;
@@ -173,15 +189,19 @@ describe('two hosts', () => {
     await serving.result;
   }
 
-  beforeAll(serve);
-  afterAll(stop);
+  beforeAll(async () => {
+    staying = new Resident(`$LAB_PEER:${PORT}`);
+    await Promise.all([serve(), staying.ready()]);
+  });
 
-  async function toPeer(port = PORT): Promise<Finding[]> {
+  afterAll(() => Promise.all([stop(), staying.end()]));
+
+  async function toPeer(port: number): Promise<Finding[]> {
     return await doctor('a', `$LAB_PEER:${port} --allow-insecure`);
   }
 
   test('reach each other by their RDMA devices, and fit', async () => {
-    const findings = await toPeer();
+    const findings = await toPeer(PORT);
     expect(wrong(findings)).toEqual([]);
     expect(wrong(findings, 'there')).toEqual([]);
     for (const id of [
@@ -203,7 +223,7 @@ describe('two hosts', () => {
 
   test('unequal MTUs', async () => {
     await output('b', 'ip link set eth0 mtu 1500');
-    const findings = await toPeer();
+    const findings = await staying.look();
     await output('b', 'ip link set eth0 mtu 4200');
     expect(find(findings, 'between', 'mtu-match')).toMatchObject({
       status: 'problem',
@@ -219,7 +239,7 @@ describe('two hosts', () => {
 
   test('the filter of the other side drops UDP 4791', async () => {
     await output('b', DROP);
-    const findings = await toPeer();
+    const findings = await staying.look();
     await output('b', 'nft delete table inet lab');
     expect(find(findings, 'there', 'firewall')).toMatchObject({
       status: 'problem',
@@ -245,7 +265,7 @@ describe('two hosts', () => {
       'modprobe dummy; ip link add dummy0 type dummy; ip link set dummy0 up; ' +
         'ip address add 198.51.100.1/24 dev dummy0; ip route add $LAB_PEER/32 dev dummy0',
     );
-    const findings = await toPeer();
+    const findings = await staying.look();
     await output('a', 'ip link delete dummy0');
     expect(find(findings, 'between', 'route')).toMatchObject({
       status: 'problem',
@@ -256,7 +276,7 @@ describe('two hosts', () => {
 
   test('no way there', async () => {
     await output('a', 'ip route del 192.0.2.0/24');
-    const findings = await toPeer();
+    const findings = await staying.look();
     await output('a', 'ip route add 192.0.2.0/24 dev eth0');
     expect(find(findings, 'between', 'route')).toMatchObject({
       status: 'problem',
@@ -269,7 +289,7 @@ describe('two hosts', () => {
     await stop();
     await output('b', 'rdma link delete rxe0');
     await serve();
-    const findings = await toPeer();
+    const findings = await staying.look();
     await output('b', 'rdma link add rxe0 type rxe netdev eth0');
     expect(wrong(findings)).toEqual([]);
     expect(wrong(findings, 'there').map(({ id }) => id)).toEqual(['devices']);
