@@ -13,7 +13,8 @@ async function look(): Promise<void> {
   manager.destroy();
   const here = await diagnose(transports);
   const signal = new AbortController().signal;
-  const way = host === undefined ? [] : await examineHost(host, { allowInsecure: true, poll: 'event' }, here, signal);
+  const way =
+    host === undefined ? [] : await examineHost(host, { allowInsecure: true, poll: 'event' }, here, signal);
   console.log(JSON.stringify({ look: ++looks, findings: [...here.findings, ...way] }));
 }
 
