@@ -1,8 +1,8 @@
 // What can go wrong with a command, as one sentence for people, fields for programs, and an exit code. The one place that maps
 // between them. Knows nothing of what the commands do.
 import { SplitplaneError, type ErrorCode } from '../errors.js';
-import { errnoOf, Failure, failureOfFault } from '../runtime/failure.js';
-import { FaultError } from '../soap/fault.js';
+import { errnoOf, Failure, failureOfFault, printable } from '../runtime/failure.js';
+import { FaultError, type FaultCode, type SoapFault } from '../soap/fault.js';
 
 /** What the process answers its caller. Printed by `--help`, described in docs/CLI.md. */
 export const EXIT = {
@@ -12,6 +12,7 @@ export const EXIT = {
   noConnection: 3,
   refused: 4,
   partly: 5,
+  fault: 6,
   /** 128 and the number of the signal, as shells have it. */
   interrupted: 130,
   terminated: 143,
@@ -26,12 +27,15 @@ Exit codes:
   3    no connection: nobody answers at the address, or the connection was lost
   4    refused: not permitted, not authenticated, outside the root, or plaintext between hosts
   5    some files were transferred and some were not
+  6    the service answered with a fault
   130  interrupted (Ctrl-C); 143 when it was ended by SIGTERM`;
 
 /** What a program gets to know of a failure, with --json. */
 export interface Problem {
   readonly code: ErrorCode | 'USAGE';
   readonly message: string;
+  /** SOAP's code of the fault, when a service answered with one and that is what was to be found out. */
+  readonly faultCode?: FaultCode;
   /** The fault's subcode, when the peer answered with one. */
   readonly subcode?: string;
   /** The operating system's name of its error, at whichever end it occurred. */
@@ -42,6 +46,27 @@ export interface Problem {
 /** The command line is wrong. */
 export class UsageError extends Error {}
 
+/** A service that was asked answered with a fault. */
+export class FaultAnswer extends Failure {
+  readonly faultCode: FaultCode;
+
+  constructor(fault: SoapFault, message?: string) {
+    const failure = failureOfFault(fault);
+    const { errno, path, subcode } = failure;
+    super('FAULT', message ?? failure.message, { errno, path, subcode: subcode && printable(subcode) });
+    this.faultCode = fault.code;
+  }
+}
+
+/** What is answered, with a fault as FaultAnswer. */
+export async function answerOf<T>(asking: Promise<T>): Promise<T> {
+  try {
+    return await asking;
+  } catch (error) {
+    throw error instanceof FaultError ? new FaultAnswer(error.fault) : error;
+  }
+}
+
 /** What a program, or a person, is told. */
 export function describe(error: unknown): Problem {
   if (error instanceof UsageError) return { code: 'USAGE', message: error.message };
@@ -49,9 +74,11 @@ export function describe(error: unknown): Problem {
   const message = failure instanceof Error ? failure.message : String(failure);
   const errno = errnoOf(failure);
   const { path, subcode } = failure instanceof Failure ? failure : {};
+  const { faultCode } = failure instanceof FaultAnswer ? failure : {};
   return {
     code: failure instanceof SplitplaneError ? failure.code : 'SYSTEM',
     message: message.replace(/\s*\n\s*/g, ' '),
+    ...(faultCode === undefined ? {} : { faultCode }),
     ...(subcode === undefined ? {} : { subcode }),
     ...(errno === undefined ? {} : { errno }),
     ...(path === undefined ? {} : { path }),
@@ -72,7 +99,8 @@ const NO_CONNECTION: readonly ErrorCode[] = [
 ];
 const REFUSED: readonly ErrorCode[] = ['PERMISSION_DENIED', 'AUTHENTICATION_FAILED', 'INSECURE_TRANSPORT'];
 
-export function exitCodeOf({ code }: Problem): ExitCode {
+export function exitCodeOf({ code, faultCode }: Problem): ExitCode {
+  if (faultCode !== undefined) return EXIT.fault;
   if (code === 'USAGE') return EXIT.usage;
   if (NO_CONNECTION.includes(code)) return EXIT.noConnection;
   if (REFUSED.includes(code)) return EXIT.refused;

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command `splitplane`: its subcommands, and how the process ends. One file per subcommand beside this one.
 import { Command, CommanderError } from 'commander';
+import { callCommand } from './call.js';
 import { doctorCommand } from './doctor.js';
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from './failure.js';
 import { getCommand } from './get.js';
@@ -9,8 +10,11 @@ import { perfCommand } from './perf.js';
 import { pingCommand } from './ping.js';
 import { putCommand } from './put.js';
 import { version } from '../runtime/version.js';
+import { runCommand } from './run.js';
 import { serveCommand } from './serve.js';
+import { servicesCommand } from './services.js';
 import { complain } from './terminal.js';
+import { watchCommand } from './watch.js';
 
 const HOST_HELP = `
 HOST is HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT, rdma://HOST:PORT or unix:/PATH; the port is 7350 when left out.
@@ -22,6 +26,8 @@ Examples:
   splitplane get 127.0.0.1:data.bin .                # on the other
   splitplane put ./results 127.0.0.1:7350:incoming/
   splitplane perf 127.0.0.1 --quick
+  splitplane run camera-host.xml                     # services, and what to ask one of them:
+  splitplane call dos://127.0.0.1:7350/camera Get
 `;
 
 /** Commander exits by itself unless told otherwise; and it knows one exit code for everything that is wrong. */
@@ -42,6 +48,10 @@ for (const make of [
   putCommand,
   getCommand,
   perfCommand,
+  runCommand,
+  servicesCommand,
+  callCommand,
+  watchCommand,
 ]) {
   program.addCommand(make());
 }

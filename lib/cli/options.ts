@@ -6,6 +6,7 @@ import { addon } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
 import { parseAddress } from '../network/address.js';
 import { EXIT, UsageError, type ExitCode } from './failure.js';
+import { complain } from './terminal.js';
 
 export type Poll = 'event' | 'adaptive' | 'busy';
 
@@ -158,5 +159,22 @@ export class Interruption implements Disposable {
 
   [Symbol.dispose](): void {
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal);
+  }
+}
+
+/**
+ * Does something that Ctrl-C and SIGTERM may end. What it then rejects with is told, and the exit code is that of the signal.
+ */
+export async function interruptible(
+  json: boolean,
+  act: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  using interruption = new Interruption();
+  try {
+    await act(interruption.signal);
+  } catch (error) {
+    if (interruption.exitCode === undefined) throw error;
+    complain(error, json);
+    process.exitCode = interruption.exitCode;
   }
 }

@@ -17,7 +17,9 @@ export function printJson(value: unknown): void {
 /** Tells of a failure: a sentence, or with `json` one line with the property `error`. Answers what it told. */
 export function complain(error: unknown, json: boolean): Problem {
   const problem = describe(error);
-  const line = json ? JSON.stringify({ error: problem }) : `splitplane: ${problem.message} [${problem.code}]`;
+  const { code, message, faultCode, subcode } = problem;
+  const fault = faultCode === undefined ? '' : `${[...new Set([faultCode, subcode])].join(', ')}: `;
+  const line = json ? JSON.stringify({ error: problem }) : `splitplane: ${fault}${message} [${code}]`;
   process.stderr.write(`${line}\n`);
   return problem;
 }
@@ -42,13 +44,17 @@ export function formatSize(bytes: number): string {
   return `${bytes} B`;
 }
 
-/** Rows under their headings: the first column to the left, the others to the right. */
-export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+/** Rows under their headings: the first `leftCount` columns to the left, the others to the right. */
+export function printTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  leftCount = 1,
+): void {
   const all = [headings, ...rows];
   const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   for (const row of all) {
     const cells = row.map((cell, column) =>
-      column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+      column < leftCount ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
     );
     print(cells.join('  ').trimEnd());
   }

@@ -82,14 +82,20 @@ export function watch(
 ): (() => void) | undefined {
   const { signal, deadlineMs } = options;
   if (signal === undefined && deadlineMs === undefined) return undefined;
+  const stop = (): void => {
+    signal?.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+  };
   const onAbort = (): void => {
+    stop();
     end(abortedError(signal as AbortSignal));
   };
-  signal?.addEventListener('abort', onAbort, { once: true });
+  signal?.addEventListener('abort', onAbort);
   const timer =
     deadlineMs === undefined
       ? undefined
       : setTimeout(() => {
+          stop();
           end(
             new SplitplaneError(
               'DEADLINE_EXCEEDED',
@@ -97,10 +103,7 @@ export function watch(
             ),
           );
         }, deadlineMs);
-  return () => {
-    signal?.removeEventListener('abort', onAbort);
-    clearTimeout(timer);
-  };
+  return stop;
 }
 
 /** ABORTED with the signal's reason as its cause. */

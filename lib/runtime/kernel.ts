@@ -7,6 +7,7 @@ import type { RegisteredBuffer } from '../dataplane/memory.js';
 import { SplitplaneError } from '../errors.js';
 import { NetworkManager } from '../network/manager.js';
 import type { ListeningAddress } from '../network/listening.js';
+import type { Serializer } from '../serializer/registry.js';
 import { SoapFault } from '../soap/fault.js';
 import { Client, type Carrier } from './client.js';
 import type { AnyContract } from './contract.js';
@@ -29,6 +30,12 @@ export const TIMEOUT_MS_DEFAULT = 30_000;
 
 export type LogLevel = 'info' | 'warning' | 'error';
 export type Log = (level: LogLevel, source: string, text: string) => void;
+
+/** What a kernel stands on. */
+export interface KernelInit extends Pick<Manifest, 'name' | 'security' | 'network'> {
+  /** Encodings of what leaves and arrives, for who looks at it; those of NetworkManager when left out. */
+  readonly serializers?: readonly Serializer[] | undefined;
+}
 
 export class Kernel implements Carrier {
   readonly security: SecurityManager;
@@ -59,10 +66,7 @@ export class Kernel implements Carrier {
   }
 
   /** Steps 410 to 422. Rejects with what is wrong with the policy, the credentials or the addresses; then nothing is left. */
-  static async start(
-    { name, security: entry, network }: Pick<Manifest, 'name' | 'security' | 'network'>,
-    log: Log,
-  ): Promise<Kernel> {
+  static async start({ name, security: entry, network, serializers }: KernelInit, log: Log): Promise<Kernel> {
     const security = await SecurityManager.load(entry, {
       log: (text) => {
         log('warning', 'security', text);
@@ -70,7 +74,7 @@ export class Kernel implements Carrier {
     });
     const kernel = new Kernel(security, log);
     try {
-      if (network !== undefined) await kernel.#bind(name, network);
+      if (network !== undefined) await kernel.#bind(name, network, serializers);
       kernel.#memory = new RuntimeMemory(kernel.#network, ({ length }) => {
         log('warning', 'memory', `A buffer of ${length} bytes was never released.`);
       });
@@ -154,13 +158,14 @@ export class Kernel implements Carrier {
   }
 
   /** Steps 416 to 422. */
-  async #bind(name: string, entry: NetworkEntry): Promise<void> {
+  async #bind(name: string, entry: NetworkEntry, serializers: KernelInit['serializers']): Promise<void> {
     const { allowInsecure, transports, poll } = entry;
     const credentials =
       entry.credentials === undefined ? undefined : await readCredentials(entry.credentials);
     const manager = new NetworkManager({
       identity: name,
       credentials,
+      serializers,
       transports,
       poll,
       authenticate: (peer) => this.security.authenticate(peer),

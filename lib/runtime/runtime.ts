@@ -13,6 +13,8 @@ import type { LoadInit } from './loaded-service.js';
 import { readManifest, type Manifest, type SecurityEntry, type ServiceEntry } from './manifest.js';
 import { Monitor } from './monitor/monitor.js';
 import type { Connection } from '../network/connection.js';
+import type { ListeningAddress } from '../network/listening.js';
+import type { SecurityManager } from './security-manager.js';
 import type { AnyService, NotificationHandlers } from './service.js';
 import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
 import type { NodeFacts } from './services/node.js';
@@ -89,6 +91,16 @@ export class Runtime implements AsyncDisposable {
   /** Where the monitor's page is; undefined when none was asked for. */
   get monitorUrl(): string | undefined {
     return this.#monitor?.url;
+  }
+
+  /** Where peers reach this runtime; empty where it only connects, or has no network binding. */
+  get listening(): readonly ListeningAddress[] {
+    return this.#kernel.listening;
+  }
+
+  /** Who may do what: its policy can be changed while the runtime runs. */
+  get security(): SecurityManager {
+    return this.#kernel.security;
   }
 
   /** Adds a service that is an object already. Settles with its URI when it has started. Rejects with what keeps it from that. */

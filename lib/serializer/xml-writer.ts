@@ -88,6 +88,12 @@ export class XmlWriter {
     return PRETTY_PROLOGUE + header + PRETTY_MIDDLE + body + PRETTY_EPILOGUE;
   }
 
+  /** One element as a document of its own, indented. */
+  writePrettyElement(element: XmlElement): string {
+    const nowhere: Place = { declared: undefined, covered: undefined };
+    return this.#element(indented(element, 1, this.#depthMax), nowhere, 1);
+  }
+
   /** An element right inside s:Header or s:Body: its text depends on nothing around it, so it can be kept. */
   #recurring(element: XmlElement): string {
     const { encoded } = element;

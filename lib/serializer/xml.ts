@@ -67,6 +67,11 @@ export class XmlSerializer implements Serializer {
     return this.#writer.writePretty(envelope);
   }
 
+  /** An element as text for people, indented, with the declarations it needs. */
+  prettyElement(element: XmlElement): string {
+    return this.#writer.writePrettyElement(element);
+  }
+
   #decodeAnyHeader(text: string): Envelope {
     const reader = this.#takeReader();
     return Envelope.fromInfoset(reader.readHeader(text), () => {

@@ -3,7 +3,19 @@
 import { describe, expect, test } from 'vitest';
 import { Command, makeDirectory, Served, splitplane } from './support.js';
 
-const COMMANDS = ['info', 'doctor', 'ping', 'serve', 'put', 'get', 'perf'];
+const COMMANDS = [
+  'info',
+  'doctor',
+  'ping',
+  'serve',
+  'put',
+  'get',
+  'perf',
+  'run',
+  'services',
+  'call',
+  'watch',
+];
 const METRICS = ['message_rtt', 'message_rate', 'push', 'pull', 'read_rtt', 'write_rtt'];
 
 describe('help', () => {
@@ -12,7 +24,7 @@ describe('help', () => {
     const text = lines.join('\n');
     expect(code).toBe(0);
     for (const name of COMMANDS) expect(text).toMatch(new RegExp(`^  ${name} `, 'm'));
-    for (const exit of [0, 1, 2, 3, 4, 5, 130]) expect(text).toMatch(new RegExp(`^  ${exit} `, 'm'));
+    for (const exit of [0, 1, 2, 3, 4, 5, 6, 130]) expect(text).toMatch(new RegExp(`^  ${exit} `, 'm'));
   });
 
   test.each(COMMANDS)('%s has examples', async (name) => {

@@ -43,8 +43,13 @@ export class Command {
   errors = '';
   readonly #listeners = new Set<() => void>();
 
-  constructor(args: readonly string[], { cwd = tmpdir() }: { cwd?: string } = {}) {
-    this.process = spawn(process.execPath, [CLI, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  constructor(
+    args: readonly string[],
+    { cwd = tmpdir(), input = '' }: { cwd?: string; input?: string } = {},
+  ) {
+    this.process = spawn(process.execPath, [CLI, ...args], { cwd, stdio: 'pipe' });
+    // What ends without reading it all is no failure of the test.
+    this.process.stdin?.on('error', () => undefined).end(input);
     running.add(this);
     let rest = '';
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -105,7 +110,11 @@ export interface Outcome {
 
 /** Runs it to its end. */
 export async function splitplane(...args: string[]): Promise<Outcome> {
-  const command = new Command(args);
+  return await outcomeOf(new Command(args));
+}
+
+/** Runs it to its end, as splitplane does. */
+export async function outcomeOf(command: Command): Promise<Outcome> {
   const code = await command.exited;
   return {
     code,

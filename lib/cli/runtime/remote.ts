@@ -1,0 +1,163 @@
+// A runtime somewhere, as `call`, `watch` and `services` see it: the connection to it, its services' URIs, and what they say of
+// themselves. This side is a kernel without services: the other one can tell it what was subscribed to, and nothing else.
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from 'commander';
+import type { PassedOver } from '../../dataplane/native.js';
+import { SplitplaneError } from '../../errors.js';
+import { parseAddress } from '../../network/address.js';
+import type { Connection } from '../../network/connection.js';
+import type { NetworkManager } from '../../network/manager.js';
+import type { Client } from '../../runtime/client.js';
+import { Kernel } from '../../runtime/kernel.js';
+import { isName } from '../../runtime/names.js';
+import { LOOKUP, SERVICE, type ServiceDescription } from '../../runtime/service-contract.js';
+import { nodePrefix } from '../../runtime/uri.js';
+import type { Serializer } from '../../serializer/registry.js';
+import { printable } from '../../runtime/failure.js';
+import { answerOf, UsageError } from '../failure.js';
+import { addConnectingOptions, checkAddress, parsePlace, type ConnectingOptions } from '../options.js';
+import { note } from '../terminal.js';
+
+/** How long the end of a connection may take. */
+const GOODBYE_MS = 1000;
+
+/** Options of every command that talks to a runtime. */
+export interface RemoteOptions extends ConnectingOptions {
+  /** The file whose bytes say who we are. */
+  readonly credentials?: string | undefined;
+}
+
+/** Adds the options of RemoteOptions. */
+export function addRemoteOptions(command: Command, json: string): Command {
+  return addConnectingOptions(command, json).option(
+    '--credentials <file>',
+    'a file whose bytes say who you are, where the policy of the runtime asks for them',
+  );
+}
+
+/** Where a service is. */
+export interface ServicePlace {
+  readonly address: string;
+  readonly name: string;
+}
+
+/** Reads the URI of a service, or a service as the other commands name places. Throws UsageError. */
+export function parseServicePlace(text: string): ServicePlace {
+  const [, authority, name] = /^(dos:\/\/[^/]+)\/(.*)$/s.exec(text) ?? [];
+  const dos = authority === undefined ? undefined : { address: checkAddress(authority), name };
+  const place = text.startsWith('dos:') ? dos : otherPlace(text);
+  if (place?.name !== undefined && isName(place.name)) return { address: place.address, name: place.name };
+  throw new UsageError(
+    `${JSON.stringify(text)} names no service. Write dos://HOST:PORT/NAME, rdma://HOST:PORT/NAME or unix:/SOCKET:NAME.`,
+  );
+}
+
+function otherPlace(text: string): ServicePlace | undefined {
+  try {
+    const { address, path } = parsePlace(text);
+    return { address, name: path };
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
+  }
+}
+
+export class Remote implements AsyncDisposable {
+  readonly kernel: Kernel;
+  readonly network: NetworkManager;
+  readonly connection: Connection;
+  /** Sends as this command. */
+  readonly client: Client;
+  readonly #prefix: string;
+
+  private constructor(kernel: Kernel, network: NetworkManager, connection: Connection, prefix: string) {
+    this.kernel = kernel;
+    this.network = network;
+    this.connection = connection;
+    this.client = kernel.client({ principal: 'command', owner: undefined });
+    this.#prefix = prefix;
+  }
+
+  /** Settles when the runtime there has let us in. Rejects as NetworkManager.connect does. */
+  static async connect(
+    address: string,
+    options: RemoteOptions,
+    signal: AbortSignal,
+    serializers?: readonly Serializer[],
+  ): Promise<Remote> {
+    const { poll, transport, allowInsecure, credentials } = options;
+    const entry = {
+      listen: [],
+      allowInsecure,
+      transports: transport === undefined ? undefined : [transport],
+      poll,
+      credentials: credentials === undefined ? undefined : resolve(credentials),
+    };
+    // Nothing is here that could be asked for anything, so there is nothing to secure.
+    const security = { off: true } as const;
+    const kernel = await Kernel.start({ name: 'splitplane', security, network: entry, serializers }, tell);
+    try {
+      const { network } = kernel;
+      if (network === undefined) throw new SplitplaneError('CLOSED', 'The network was closed.');
+      const { transport: scheme, host, port } = parseAddress(address);
+      // A host and its port are what URIs can say; of anything else they can say which runtime it is.
+      const prefix =
+        scheme === 'auto' && host !== undefined
+          ? `dos://${host.includes(':') ? `[${host}]` : host}:${port}/`
+          : undefined;
+      const connectOptions = { allowInsecure, signal };
+      const connection = await (prefix === undefined
+        ? network.connect(address, connectOptions)
+        : network.connectionTo(prefix, connectOptions));
+      tellOfConnection(network, connection);
+      return new Remote(kernel, network, connection, prefix ?? nodePrefix(connection.peer.nodeId));
+    } catch (error) {
+      await kernel.close();
+      throw error;
+    }
+  }
+
+  /** The URI of a service there. */
+  uriOf(name: string): string {
+    return this.#prefix + name;
+  }
+
+  /** What a service says that it is. Rejects with FaultAnswer where it is not told. */
+  async lookup(uri: string, signal: AbortSignal): Promise<ServiceDescription> {
+    return (await answerOf(this.client.call(uri, SERVICE, LOOKUP, {}, { signal }))) as ServiceDescription;
+  }
+
+  /** Says goodbye, so that the peer need not find out; but does not wait long for one that does not hear it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const waited = new AbortController();
+    const late = delay(GOODBYE_MS, undefined, { signal: waited.signal }).catch(() => undefined);
+    await Promise.race([this.kernel.close(), late]);
+    waited.abort();
+    this.network.destroy();
+  }
+}
+
+function tell(level: string, source: string, text: string): void {
+  if (level !== 'info') note(`${source}: ${printable(text)}`);
+}
+
+function tellOfConnection(network: NetworkManager, connection: Connection): void {
+  tellPassedOver(network, connection.facts.passedOver);
+  connection.on('interrupted', ({ code }) => {
+    note(`The connection was lost (${code}); waiting for it to come back.`);
+  });
+  connection.on('resumed', ({ transport, previous, passedOver }) => {
+    note(`The connection is back${transport === previous ? '' : `, over ${transport}`}.`);
+    if (transport !== previous) tellPassedOver(network, passedOver);
+  });
+}
+
+/** A transport that works on this host and not to that peer is worth a line; one that this host lacks is for `info`. */
+function tellPassedOver({ transports }: NetworkManager, passedOver: readonly PassedOver[]): void {
+  for (const { transport, reason } of passedOver) {
+    if (transports.some(({ name, available }) => name === transport && available)) {
+      note(`Not over ${transport}: ${printable(reason)}`);
+    }
+  }
+}
