@@ -316,6 +316,11 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     return this.#inbox?.signal(id) ?? AbortSignal.abort(this.#notOpen());
   }
 
+  /** @internal */
+  isCanceled(id: number): boolean {
+    return this.#inbox?.isCanceled(id) ?? false;
+  }
+
   /** @internal Nobody handles the message any more. */
   released(message: Message, id: number): void {
     this.#inbox?.forget(id);

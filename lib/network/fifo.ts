@@ -43,4 +43,15 @@ export class Fifo<T> {
     }
     return undefined;
   }
+
+  /** Takes out every item that `matches`, in their order. */
+  removeAll(matches: (item: T) => boolean): T[] {
+    const removed: T[] = [];
+    const kept = (this.#items.slice(this.#head) as T[]).filter(
+      (item) => !matches(item) || !removed.push(item),
+    );
+    this.#items = kept;
+    this.#head = 0;
+    return removed;
+  }
 }

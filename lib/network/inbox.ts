@@ -113,6 +113,11 @@ export class Inbox {
     return controller.signal;
   }
 
+  /** Whether its sender has canceled a message; cheaper than asking for its signal. */
+  isCanceled(id: number): boolean {
+    return this.#canceled.has(id) || this.#signals.get(id)?.signal.aborted === true;
+  }
+
   /** Nobody handles the message any more. */
   forget(id: number): void {
     this.#signals.delete(id);

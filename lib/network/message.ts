@@ -48,6 +48,11 @@ export class Message implements Disposable {
     return this.connection.cancellation(this.#id);
   }
 
+  /** Whether the sender has canceled the message: what `signal` says, for who only looks. */
+  get canceled(): boolean {
+    return this.connection.isCanceled(this.#id);
+  }
+
   /** Answers the sender, as wsa:ReplyTo and wsa:RelatesTo ask. Settles like Connection.send. */
   reply(init: ReplyInit, options?: SendOptions): Promise<Sent> {
     return this.connection.send(this.envelope.reply(init), options);

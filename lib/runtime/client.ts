@@ -3,6 +3,7 @@
 import { SplitplaneError } from '../errors.js';
 import type { Envelope } from '../soap/envelope.js';
 import { FaultError, MessageRefusedError } from '../soap/fault.js';
+import { giveBack } from './attached.js';
 import { compose, requestOf, sourceOf } from './compose.js';
 import type {
   AnyBody,
@@ -69,6 +70,11 @@ export class Client {
   /** Sends a request. Settles with the answer, a fault included, which the caller releases; the gifts are gone in any case. */
   send(envelope: Envelope, gifts: readonly Gift[], options: CallOptions = {}): Promise<Answer> {
     const { timeoutMs = this.#carrier.timeoutMs, signal } = options;
+    if (!(timeoutMs > 0)) {
+      giveBack(gifts);
+      const reason = `timeoutMs is a number of milliseconds above 0, not ${String(timeoutMs)}.`;
+      return Promise.reject(new SplitplaneError('INVALID_ARGUMENT', reason));
+    }
     const deadlineAt = performance.now() + timeoutMs;
     return this.#carrier.request({ envelope, gifts, sender: this.sender, deadlineAt, signal });
   }

@@ -4,11 +4,11 @@
 /** The width of a slot, and so how late a deadline may be. */
 const SLOT_MS = 50;
 /** The longest that a timer of Node's takes. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+export const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 export interface Expiring {
-  /** Called once, after its time. Must not throw. */
-  expire(): void;
+  /** Called once: after its time, or because nothing will happen any more (`closing`). Must not throw. */
+  expire(closing: boolean): void;
 }
 
 export class Deadlines {
@@ -17,10 +17,11 @@ export class Deadlines {
   #timerSlot = Infinity;
   #recentSlot = -1;
   #recent: Set<Expiring> | undefined;
+  #closed = false;
 
   /** Puts `what` where it expires at `at` (performance.now() milliseconds). Answers the slot, for clear(). */
   set(what: Expiring, at: number): number {
-    if (at === Infinity) return -1;
+    if (this.#closed) return -1;
     const slot = Math.ceil(at / SLOT_MS);
     if (slot !== this.#recentSlot || this.#recent === undefined) {
       let members = this.#slots.get(slot);
@@ -40,18 +41,20 @@ export class Deadlines {
     if (slot >= 0) this.#slots.get(slot)?.delete(what);
   }
 
-  /** Forgets everything. */
+  /** Everything that is still due expires now. */
   close(): void {
+    this.#closed = true;
     clearTimeout(this.#timer);
+    const due = [...this.#slots.values()];
     this.#slots.clear();
     this.#recent = undefined;
-    this.#timerSlot = Infinity;
+    for (const members of due) for (const member of members) member.expire(true);
   }
 
   #arm(slot: number): void {
     clearTimeout(this.#timer);
     this.#timerSlot = slot;
-    const wait = Math.min(TIMER_MS_MAX, Math.max(1, slot * SLOT_MS - performance.now()));
+    const wait = Math.min(TIMEOUT_MS_MAX, Math.max(1, slot * SLOT_MS - performance.now()));
     this.#timer = setTimeout(() => {
       this.#due();
     }, wait);
@@ -69,7 +72,7 @@ export class Deadlines {
         continue;
       }
       this.#forget(slot);
-      for (const member of members) member.expire();
+      for (const member of members) member.expire(false);
     }
     if (next < this.#timerSlot) this.#arm(next);
   }

@@ -72,11 +72,16 @@ export interface Delivery {
 export type JudgeMemory = (receiver: string, owner: string) => SoapFault | undefined;
 
 /** Why a request is over before it was answered. */
-function timeout(envelope: Envelope): Fault {
-  return new Fault(
-    'ResponseTimeout',
-    `${envelope.to} did not answer in time. Allow more time, or find out what it waits for.`,
-  );
+export function expiry({ to }: Envelope, closing: boolean): Fault {
+  return closing
+    ? new Fault(
+        'OperationCanceled',
+        `The runtime was closed before ${to} had answered. Ask again when it runs.`,
+      )
+    : new Fault(
+        'ResponseTimeout',
+        `${to} did not answer in time. Allow more time, or find out what it waits for.`,
+      );
 }
 
 /** A request between two services of this runtime: passed by reference, never serialized, never cloned. */
@@ -156,8 +161,8 @@ export class LocalDelivery implements Delivery, Expiring {
   }
 
   /** For Deadlines. */
-  expire(): void {
-    const error = timeout(this.envelope);
+  expire(closing: boolean): void {
+    const error = expiry(this.envelope, closing);
     if (!this.#settle()) return;
     this.#abort?.abort(error);
     this.#resolve(new LocalAnswer(this.envelope.replyFault(error.fault), NO_GIFTS));

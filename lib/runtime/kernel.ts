@@ -47,6 +47,7 @@ export class Kernel implements Carrier {
   /** Of the services here that have something to publish. */
   readonly publishers = new Set<Publisher>();
   readonly #deadlines = new Deadlines();
+  readonly #subscriptions = new Set<Subscribed>();
   #network: NetworkManager | undefined;
   #memory: RuntimeMemory | undefined;
   #listening: readonly ListeningAddress[] = [];
@@ -126,13 +127,22 @@ export class Kernel implements Carrier {
     options: SubscribeOptions = {},
   ): Promise<Subscribed> {
     const bodies = contract.notifications as Record<string, { readonly name: string } | undefined>;
-    const types = Object.keys(handlers).map((name) => {
+    const wanted = Object.entries<unknown>(handlers).filter(([, handler]) => handler !== undefined);
+    const types = wanted.map(([name]) => {
       const body = bodies[name];
       if (body !== undefined) return body.name;
       throw new SplitplaneError('INVALID_ARGUMENT', `${contract.uri} has no notification ${name}.`);
     });
-    const receiver = new NotificationReceiver(contract, handlers as never, (error) => {
-      this.log('error', client.sender.principal, `A handler of notifications failed: ${describe(error)}`);
+    // To the publisher no types would be all of them.
+    if (types.length === 0)
+      throw new SplitplaneError('INVALID_ARGUMENT', 'Give a handler for at least one notification.');
+    const receiver = new NotificationReceiver(contract, handlers as never, {
+      failed: (error) => {
+        this.log('error', client.sender.principal, `A handler of notifications failed: ${describe(error)}`);
+      },
+      told: () => {
+        subscribed.told();
+      },
     });
     const port = new Port(receiver, this.schedule);
     const { principal } = client.sender;
@@ -142,17 +152,21 @@ export class Kernel implements Carrier {
     const subscribed = new Subscribed(client, uri, request, () => {
       this.uris.remove(registration.uri);
       port.close(SUBSCRIPTION_ENDED);
+      this.#subscriptions.delete(subscribed);
     });
+    this.#subscriptions.add(subscribed);
     return await subscribed.begin(signal);
   }
 
   /** Ends the network binding in good order, if there is one, and everything that services share. Idempotent. */
   async close(): Promise<void> {
     const network = this.#network;
+    // Publishers elsewhere are told, and not waited for.
+    for (const subscribed of this.#subscriptions) void subscribed[Symbol.asyncDispose]();
+    this.#deadlines.close();
     this.#network = undefined;
     this.dispatcher.network = undefined;
     await network?.close();
-    this.#deadlines.close();
     this.#memory?.close();
     await this.security.close();
   }
@@ -191,6 +205,9 @@ export class Kernel implements Carrier {
         this.dispatcher.arrive(delivery);
       },
       gone: (nodeId) => {
+        const others = manager.connections.filter(({ state }) => state !== 'connecting');
+        // It may have connected more than once, or this side to it as well.
+        if (others.some(({ peer }) => peer.nodeId === nodeId)) return;
         for (const publisher of this.publishers) publisher.removeBelow(nodePrefix(nodeId));
       },
     });

@@ -35,7 +35,7 @@ export interface LoadOwner {
   drop(): Promise<void>;
 }
 
-/** Milliseconds that stop() may take before the service counts as ended anyway. */
+/** Milliseconds that what a service works on may take to end, and then its stop(), before it counts as ended anyway. */
 const STOP_MS_MAX = 5000;
 
 /** What the service has of its runtime is this object itself: one for each of many services. */
@@ -52,6 +52,9 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
   #receiver: ServiceReceiver;
   #state: ServiceState = 'starting';
   #problem: string | undefined;
+  /** What the service has subscribed to: it ends with it. */
+  #subscribed: Set<Subscribed> | undefined;
+  #replacing: Promise<void> = DONE;
 
   /** Steps 428 to 444: registers the service. Messages wait until start(). Throws as UriManager.register does. */
   constructor(kernel: Kernel, service: AnyService, init: LoadInit, owner: LoadOwner) {
@@ -63,7 +66,7 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
     this.#publisher = new Publisher(this.#contract, (envelope, gifts) => this.#client.send(envelope, gifts));
     this.#receiver = this.#receiverOf(service);
     this.#port = new Port(this.#receiver, kernel.schedule);
-    void this.#port.pause();
+    this.#port.pause();
     this.registration = kernel.uris.register({
       principal: `service:${init.name ?? this.#contract.uri}`,
       name: init.name,
@@ -110,26 +113,39 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
       this.#state = 'running';
       this.#port.resume();
     } catch (error) {
-      this.#state = 'failed';
-      this.#problem = messageOf(error);
-      this.#remove(SoapFault.dssp('OperationFailed', `${this.uri} did not start.`));
+      // It may have been ended while it started; then its name may be another's by now.
+      if (this.#state === 'starting') {
+        this.#state = 'failed';
+        this.#problem = messageOf(error);
+        this.#remove(SoapFault.dssp('OperationFailed', `${this.uri} did not start.`));
+      }
       throw error;
     }
   }
 
-  /** Takes no more messages, refuses those that wait, and stops the service. Settles when it has stopped, or taken too long. */
+  /**
+   * Takes no more messages, refuses those that wait, lets those end that are being handled, and stops the service. Settles when it
+   * has stopped, or taken too long.
+   */
   async unload(): Promise<void> {
     if (this.#state === 'stopped' || this.#state === 'failed') return;
     this.#state = 'stopped';
     this.#remove(SoapFault.dssp('UnknownEntry', `The service at ${this.uri} has ended.`));
+    await this.#untilIdle();
     await this.#stop(this.#service);
   }
 
   /**
    * Puts another object of the same contract behind the same URI. What is being handled ends first, what comes meanwhile waits,
-   * subscriptions stay, and the state goes over. Rejects when the other does not start; then the first goes on.
+   * its subscribers stay, and the state goes over. Rejects when the other does not start; then the first goes on.
    */
-  async replace(service: AnyService): Promise<void> {
+  replace(service: AnyService): Promise<void> {
+    const replaced = this.#replacing.then(() => this.#replace(service));
+    this.#replacing = replaced.catch(() => undefined);
+    return replaced;
+  }
+
+  async #replace(service: AnyService): Promise<void> {
     const contract = service.contract as AnyContract;
     if (contract.uri !== this.#contract.uri) {
       throw new SplitplaneError(
@@ -137,16 +153,31 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
         `${this.uri} has the contract ${this.#contract.uri}, and what is to replace it ${contract.uri}. Unload it and load the other.`,
       );
     }
-    await this.#port.pause();
+    const receiver = this.#receiverOf(service);
+    this.#checkRuns();
+    this.#port.pause();
+    const subscribed = this.#subscribed;
     try {
+      await this.#untilIdle();
+      this.#checkRuns();
+      this.#subscribed = undefined;
       await this.#begin(service, this.#stateElement());
     } catch (error) {
+      endAll(this.#subscribed === subscribed ? undefined : this.#subscribed);
+      this.#subscribed = subscribed;
       this.#port.resume();
       throw error;
     }
+    endAll(subscribed);
+    if (this.#state !== 'running') {
+      // It was ended meanwhile, and the one that had just started with it.
+      endAll(this.#subscribed);
+      await this.#stop(service);
+      this.#checkRuns();
+    }
     const before = this.#service;
     this.#service = service;
-    this.#receiver = this.#receiverOf(service);
+    this.#receiver = receiver;
     this.#problem = undefined;
     this.#port.resume(this.#receiver);
     await this.#stop(before);
@@ -173,7 +204,16 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
     handlers: NotificationHandlers<P>,
     options?: SubscribeOptions,
   ): Promise<Subscribed> {
-    return this.#kernel.subscribe(this.#client, contract, uri, handlers, options);
+    return this.#kernel.subscribe(this.#client, contract, uri, handlers, options).then(async (subscribed) => {
+      if (this.#state === 'stopped' || this.#state === 'failed') {
+        await subscribed[Symbol.asyncDispose]();
+        this.#checkRuns();
+      }
+      const all = (this.#subscribed ??= new Set());
+      all.add(subscribed);
+      void subscribed.ended.then(() => all.delete(subscribed));
+      return subscribed;
+    });
   }
 
   /** For ServiceContext. */
@@ -254,7 +294,22 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
     this.#kernel.uris.remove(this.uri);
     this.#kernel.publishers.delete(this.#publisher);
     this.#publisher.close();
+    endAll(this.#subscribed);
     this.#port.close(why);
+  }
+
+  #checkRuns(): void {
+    if (this.#state === 'running') return;
+    throw new SplitplaneError(
+      'CLOSED',
+      `${this.uri} is not running. Load it, and wait until it has started.`,
+    );
+  }
+
+  async #untilIdle(): Promise<void> {
+    if (await this.#port.idle(STOP_MS_MAX)) return;
+    const waited = `What it works on has not ended after ${STOP_MS_MAX} ms; it is not waited for.`;
+    this.#kernel.log('warning', this.name, waited);
   }
 
   async #stop(service: AnyService): Promise<void> {
@@ -279,7 +334,14 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
   }
 }
 
-/** Throws MANIFEST_INVALID when the contract has no state, or another. */
+const DONE = Promise.resolve();
+
+/** Their publishers are told, and not waited for. */
+function endAll(subscribed: ReadonlySet<Subscribed> | undefined): void {
+  for (const each of subscribed ?? []) void each[Symbol.asyncDispose]();
+}
+
+/** Throws INVALID_ARGUMENT when the contract has no state, or another. */
 function readState(contract: AnyContract, element: XmlElement): unknown {
   const shape = contract.state as AnyBody | undefined;
   if (shape === undefined || !element.is(contract.uri, shape.name)) {

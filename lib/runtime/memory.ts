@@ -1,5 +1,6 @@
 // Registered memory for the services of a runtime: the network manager's where there is one, so that what is sent lies where
 // transports reach it, else memory of an engine that no network is attached to. Made when somebody first asks for it.
+import { SplitplaneError } from '../errors.js';
 import { Dataplane, type SessionHandler } from '../dataplane/dataplane.js';
 import type { LeakListener, RegisteredBuffer } from '../dataplane/memory.js';
 import { completeOptions } from '../network/options.js';
@@ -23,6 +24,7 @@ export class RuntimeMemory {
   readonly #manager: NetworkManager | undefined;
   readonly #onLeak: LeakListener;
   #own: Dataplane | undefined;
+  #closed = false;
 
   constructor(manager: NetworkManager | undefined, onLeak: LeakListener) {
     this.#manager = manager;
@@ -40,14 +42,17 @@ export class RuntimeMemory {
   }
 
   get counters() {
+    if (this.#closed) return undefined;
     return this.#manager?.stats.memory ?? this.#own?.memory.counters;
   }
 
   close(): void {
     this.#own?.shutdown();
+    this.#closed = true;
   }
 
   get #standIn(): Dataplane {
+    if (this.#closed) throw new SplitplaneError('CLOSED', 'The runtime is closed. Start another.');
     this.#own ??= new Dataplane(
       { ...completeOptions({}), encodings: ['xml'], onLeak: this.#onLeak },
       NO_SESSIONS,

@@ -14,6 +14,7 @@ import { giveBack, Lent, type Attached, type ResolvedBuffer, lend } from './atta
 import type { Deadlines, Expiring } from './deadlines.js';
 import {
   attachedAs,
+  expiry,
   NO_GIFTS,
   type Answer,
   type Delivery,
@@ -23,6 +24,7 @@ import {
 } from './delivery.js';
 import { faultAnswer, type Network } from './dispatcher.js';
 import { faultOf } from './fault.js';
+import { TIMEOUT_MS_MAX } from './deadlines.js';
 import { nodeIdOf, parseServiceUri } from './uri.js';
 import { verbOf, type Verb } from './verbs.js';
 
@@ -216,7 +218,9 @@ class RemoteDelivery implements Delivery, Expiring {
   }
 
   get settled(): boolean {
-    return this.#settled;
+    // Who is gone waits for nothing.
+    const gone = this.#gone.aborted && !this.envelope.wantsNoReply;
+    return this.#settled || gone || this.#message.canceled;
   }
 
   get connection(): Connection {
@@ -255,10 +259,10 @@ class RemoteDelivery implements Delivery, Expiring {
   }
 
   /** For Deadlines. */
-  expire(): void {
-    const reason = `${this.envelope.to} did not answer in time. Allow more time, or find out what it waits for.`;
-    this.refuse(SoapFault.dssp('ResponseTimeout', reason));
-    this.#late?.abort(new SplitplaneError('DEADLINE_EXCEEDED', reason));
+  expire(closing: boolean): void {
+    const why = expiry(this.envelope, closing);
+    this.refuse(why.fault);
+    this.#late?.abort(why);
   }
 
   #settle(): boolean {
@@ -339,5 +343,6 @@ function owned(resolved: ResolvedBuffer): Lent {
 
 /** Milliseconds left, as the wire has them. */
 function remaining(deadlineAt: number): number | undefined {
-  return deadlineAt === Infinity ? undefined : Math.max(1, Math.ceil(deadlineAt - performance.now()));
+  if (deadlineAt === Infinity) return undefined;
+  return Math.min(TIMEOUT_MS_MAX, Math.max(1, Math.ceil(deadlineAt - performance.now())));
 }

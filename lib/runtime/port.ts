@@ -12,6 +12,8 @@ const ROUND_MESSAGES_MAX = 512;
 const TURN_MESSAGES_MAX = 32;
 /** Messages that wait before a port, unless its service says otherwise. */
 export const QUEUE_MAX = 1024;
+/** How often a full queue is searched for messages that nobody waits for any more, in milliseconds. */
+const SEARCH_EVERY_MS = 50;
 /** Messages that only read and are handled at the same time. */
 export const READERS_MAX = 64;
 
@@ -83,7 +85,10 @@ export class Port {
   #closed: SoapFault | undefined;
   #readers = 0;
   #writing = false;
-  #idle: (() => void) | undefined;
+  #idle: (() => void)[] | undefined;
+  /** Counts receivers: what an earlier one still works on is no affair of its successor's. */
+  #generation = 0;
+  #searchedAt = -Infinity;
   #delivered = 0;
   #refused = 0;
 
@@ -131,19 +136,33 @@ export class Port {
     return Math.max(1, count);
   }
 
-  /** Starts nothing until resume(): what comes waits. Settles when what was started has ended. */
-  async pause(): Promise<void> {
+  /** Starts nothing until resume(): what comes waits. */
+  pause(): void {
     this.#paused = true;
-    while (this.#readers > 0 || this.#writing) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
+  }
+
+  /** Settles when what was started has ended, with whether it has: false after so many milliseconds. */
+  idle(waitMs: number): Promise<boolean> {
+    if (!this.#busy) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        resolve(false);
+      }, waitMs);
+      (this.#idle ??= []).push(() => {
+        clearTimeout(timer);
+        resolve(true);
       });
-    }
+    });
   }
 
   /** Goes on, with another receiver if one is given. */
   resume(receiver = this.#receiver): void {
-    this.#receiver = receiver;
+    if (receiver !== this.#receiver) {
+      this.#receiver = receiver;
+      this.#generation++;
+      this.#readers = 0;
+      this.#writing = false;
+    }
     this.#paused = false;
     this.#wake();
   }
@@ -160,9 +179,23 @@ export class Port {
 
   #checkRoom(): SoapFault | undefined {
     const { queueMax } = this.#receiver;
-    if (this.#waiting === undefined || this.#waiting.length < queueMax) return undefined;
+    if (this.#waiting === undefined || this.#waiting.length < queueMax || this.#makeRoom(this.#waiting))
+      return undefined;
     const reason = `${queueMax} messages wait for this service already. Send again when it has caught up.`;
     return SoapFault.dssp('QueuingLimitExceeded', reason);
+  }
+
+  /** Takes out what was given up or is late. Answers whether there is room now. */
+  #makeRoom(waiting: Fifo<Delivery>): boolean {
+    const now = performance.now();
+    if (now - this.#searchedAt < SEARCH_EVERY_MS) return false;
+    this.#searchedAt = now;
+    for (const delivery of waiting.removeAll(({ settled }) => settled)) delivery.release();
+    return waiting.length < this.#receiver.queueMax;
+  }
+
+  get #busy(): boolean {
+    return this.#readers > 0 || this.#writing;
   }
 
   #wake(): void {
@@ -196,13 +229,21 @@ export class Port {
       (this.#receiver.concurrency === 'concurrent' || isRead(delivery));
     if (shared) this.#readers++;
     else this.#writing = true;
+    const generation = this.#generation;
     void working.then(() => {
       delivery.release();
+      if (generation !== this.#generation) return;
       if (shared) this.#readers--;
       else this.#writing = false;
-      this.#idle?.();
+      if (!this.#busy) this.#tellIdle();
       this.#wake();
     });
+  }
+
+  #tellIdle(): void {
+    const waiting = this.#idle ?? [];
+    this.#idle = undefined;
+    for (const tell of waiting) tell();
   }
 }
 

@@ -5,7 +5,15 @@ import { MessageRefusedError, SoapFault } from '../soap/fault.js';
 import type { XmlElement } from '../soap/infoset.js';
 import { giveBack } from './attached.js';
 import { compose, referencesTo, sourceOf } from './compose.js';
-import { STATE, type AnyBody, type AnyContract, type Operation, type Operations } from './contract.js';
+import { SplitplaneError } from '../errors.js';
+import {
+  Contract,
+  STATE,
+  type AnyBody,
+  type AnyContract,
+  type Operation,
+  type Operations,
+} from './contract.js';
 import { DeliveredCall } from './delivered-call.js';
 import type { Delivery } from './delivery.js';
 import { Failure } from './failure.js';
@@ -45,6 +53,7 @@ export class ServiceReceiver implements Receiver {
   #faults = 0;
 
   constructor(service: AnyService, publisher: Publisher, owner: ReceiverOwner, queueMax = service.queueMax) {
+    checkService(service, queueMax);
     this.queueMax = queueMax;
     this.#service = service;
     this.#contract = service.contract as AnyContract;
@@ -188,6 +197,28 @@ export class ServiceReceiver implements Receiver {
       error instanceof Fault || error instanceof Failure || error instanceof MessageRefusedError;
     if (!refused && !delivery.signal.aborted) this.#owner.failed(error, delivery.verb);
     delivery.refuse(fault);
+  }
+}
+
+/** Throws INVALID_ARGUMENT for what the compiler does not let through, but JavaScript does. */
+function checkService(service: AnyService, queueMax: number): void {
+  const { contract, handlers } = service as { contract: unknown; handlers: unknown };
+  if (!(contract instanceof Contract)) {
+    throw new SplitplaneError(
+      'INVALID_ARGUMENT',
+      'A service has a contract: set it to what contract() made.',
+    );
+  }
+  const { uri, operations } = contract as Contract;
+  for (const name of Object.keys(operations)) {
+    if (typeof (handlers as Record<string, unknown> | undefined)?.[name] === 'function') continue;
+    throw new SplitplaneError(
+      'INVALID_ARGUMENT',
+      `${uri} has an operation ${name}, and the service no handler for it. Add one.`,
+    );
+  }
+  if (!(Number.isSafeInteger(queueMax) && queueMax > 0)) {
+    throw new SplitplaneError('INVALID_ARGUMENT', `queueMax is a whole number above 0, not ${queueMax}.`);
   }
 }
 

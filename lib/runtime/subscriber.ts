@@ -25,22 +25,30 @@ export interface SubscribeOptions {
 
 const CONFIRMATION = compose(NOTIFIED, SERVICE, {}).element;
 
+/** Who wants to know what becomes of notifications. */
+export interface NotificationOwner {
+  /** A handler threw something that is nobody's fault but its own. */
+  failed(error: unknown): void;
+  /** One has been handled, or refused. */
+  told(): void;
+}
+
 /** What a subscriber's port stands before. */
 export class NotificationReceiver implements Receiver {
   readonly concurrency = 'exclusive';
   readonly queueMax = QUEUE_MAX;
   readonly #contract: AnyContract;
   readonly #handlers: Readonly<Record<string, ((call: Call) => unknown) | undefined>>;
-  readonly #failed: (error: unknown) => void;
+  readonly #owner: NotificationOwner;
 
   constructor(
     contract: AnyContract,
     handlers: Readonly<Record<string, ((call: Call) => unknown) | undefined>>,
-    failed: (error: unknown) => void,
+    owner: NotificationOwner,
   ) {
     this.#contract = contract;
     this.#handlers = handlers;
-    this.#failed = failed;
+    this.#owner = owner;
   }
 
   accepts(verb: Verb | undefined): SoapFault | undefined {
@@ -65,9 +73,10 @@ export class NotificationReceiver implements Receiver {
       const answer = delivery.envelope.reply({ action: responseActionOf('Notify'), body: CONFIRMATION });
       delivery.answer(answer, [], undefined);
     } catch (error) {
-      if (!(error instanceof Fault || error instanceof MessageRefusedError)) this.#failed(error);
+      if (!(error instanceof Fault || error instanceof MessageRefusedError)) this.#owner.failed(error);
       delivery.refuse(faultOf(error));
     }
+    this.#owner.told();
   }
 }
 
@@ -82,6 +91,8 @@ export class Subscribed implements AsyncDisposable {
   #id = '';
   #timer: NodeJS.Timeout | undefined;
   #over = false;
+  /** Notifications to come, where they are counted. */
+  #left: number;
   #settle!: (why: SplitplaneError | undefined) => void;
 
   /** @internal `close` removes the port. */
@@ -95,9 +106,15 @@ export class Subscribed implements AsyncDisposable {
     this.#publisher = publisher;
     this.#request = request;
     this.#close = close;
+    this.#left = request.count ?? Infinity;
     this.ended = new Promise((resolve) => {
       this.#settle = resolve;
     });
+  }
+
+  /** @internal A notification has been handled. */
+  told(): void {
+    if (--this.#left === 0) this.#end(undefined);
   }
 
   /** @internal Settles when the publisher has accepted. */
@@ -139,8 +156,14 @@ export class Subscribed implements AsyncDisposable {
     const answer = await this.#client.call(this.#publisher, SERVICE, SUBSCRIBE, this.#request);
     const { id, expiresMs } = answer as Received<typeof SUBSCRIBE.response>;
     this.#id = id;
-    // One that counts ends by itself, and renewing it would count anew.
-    if (this.#over || this.#request.count !== undefined) return;
+    if (this.#over) return;
+    if (this.#request.count !== undefined) {
+      // Renewing it would count anew. What was dropped counts there and is not seen here: then its time ends it.
+      this.#timer = setTimeout(() => {
+        this.#end(undefined);
+      }, expiresMs);
+      return;
+    }
     this.#timer = setTimeout(() => {
       this.#renew().catch((error: unknown) => {
         this.#end(
