@@ -46,8 +46,8 @@ const typescriptLayers = {
   'lib/index': below('runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
   'lib/cli': below('index', 'runtime', 'network', 'serializer', 'soap', 'dataplane', 'errors'),
   // The laboratory is what tests, the benchmark and the demo of RDMA have to run on.
-  // An example is what a user would write: of the package it sees the entry and nothing behind it.
-  examples: [...below('index'), 'ci'],
+  // An example is what a user would write: of the package it sees the entries and nothing behind them.
+  examples: [...below('index', 'runtime'), 'ci'],
   bench: [...lib, 'ci'],
   test: [...lib, 'bench', 'examples', 'ci'],
 };
@@ -100,6 +100,9 @@ function typescriptLayer(file) {
   return top === 'lib' ? `lib/${name.replace(/\.ts$/, '')}` : top;
 }
 
+/** What package.json exports. */
+const entries = ['lib/index.ts', 'lib/runtime/index.ts'];
+
 function checkTypescriptFile(file) {
   const layer = typescriptLayer(file);
   const allowed = typescriptLayers[layer];
@@ -112,9 +115,11 @@ function checkTypescriptFile(file) {
     const at = `${file}:${text.slice(0, pos).split('\n').length}:`;
     if (specifier.startsWith('node:')) continue;
     if (specifier.startsWith('.')) {
-      const target = typescriptLayer(
-        path.posix.join(path.posix.dirname(file), specifier.replace(/\.js$/, '.ts')),
-      );
+      const imported = path.posix.join(path.posix.dirname(file), specifier.replace(/\.js$/, '.ts'));
+      const target = typescriptLayer(imported);
+      if (layer === 'examples' && imported.startsWith('lib/') && !entries.includes(imported)) {
+        problems.push(`${at} an example may import ${entries.join(' and ')} of lib/, and not ${imported}`);
+      }
       if (target !== layer && !allowed.includes(target)) {
         problems.push(
           `${at} ${layer} may not import ${target}; it may import ${allowed.join(', ') || 'nothing'}`,

@@ -193,6 +193,9 @@ export class Runtime implements AsyncDisposable {
       get transports() {
         return kernel.network?.transports ?? [];
       },
+      get counters() {
+        return kernel.network?.stats.transports ?? {};
+      },
       get listening() {
         return kernel.listening;
       },

@@ -10,7 +10,7 @@ import { afterEach } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COMPILED = join(ROOT, 'build/test-children');
-const SOURCES = ['lib', 'test/support/children'];
+const SOURCES = ['lib', 'examples', 'test/support/children'];
 
 let compiled = false;
 

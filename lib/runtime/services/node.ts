@@ -1,7 +1,7 @@
 // The node service: which machine and process a runtime lives in, how it can be reached and why not otherwise, and a snapshot of the
 // runtime itself. Everything is read when it is asked for.
 import { arch, cpus, freemem, hostname, loadavg, platform, release, totalmem } from 'node:os';
-import type { TransportFacts } from '../../dataplane/native.js';
+import type { TransportCounters, TransportFacts } from '../../dataplane/native.js';
 import type { ListeningAddress } from '../../network/listening.js';
 import { contract, Get } from '../contract.js';
 import { Service, type Handlers } from '../service.js';
@@ -47,6 +47,8 @@ const NodeState = body('GetResponse', {
       /** Why it cannot be used here. */
       reason: optional(text()),
       facts: list(record({ name: text(), text: text() })),
+      /** Bytes of buffers, not of messages, since the runtime began; and of those, the ones that this process copied. */
+      moved: record({ sentBytes: count(), receivedBytes: count(), copiedBytes: count() }),
     }),
   ),
   /** Where peers reach this runtime. */
@@ -107,6 +109,8 @@ export interface NodeFacts {
   snapshot(): RuntimeSnapshot;
   readonly uptimeMs: number;
   readonly transports: readonly TransportFacts[];
+  /** By the names of transports. */
+  readonly counters: Readonly<Record<string, TransportCounters>>;
   readonly listening: readonly Omit<ListeningAddress, 'close'>[];
 }
 
@@ -125,7 +129,7 @@ export class NodeService extends Service<typeof Node> {
   }
 
   #node() {
-    const { uptimeMs, transports, listening } = this.#facts;
+    const { uptimeMs, transports, counters, listening } = this.#facts;
     const { rss, heapUsed } = process.memoryUsage();
     const processors = cpus();
     return {
@@ -143,6 +147,7 @@ export class NodeService extends Service<typeof Node> {
         available,
         reason,
         facts,
+        moved: movedBy(counters[name]),
       })),
       listening: listening.map(({ address, addresses, passedOver }) => ({
         address,
@@ -151,6 +156,11 @@ export class NodeService extends Service<typeof Node> {
       })),
     };
   }
+}
+
+function movedBy(counters: TransportCounters | undefined) {
+  const { bytesSent = 0, bytesReceived = 0, bytesCopied = 0 } = counters ?? {};
+  return { sentBytes: bytesSent, receivedBytes: bytesReceived, copiedBytes: bytesCopied };
 }
 
 function written({ services, connections, ...rest }: RuntimeSnapshot) {
