@@ -1,6 +1,7 @@
 // What the demo runs on a host: it tells what it does as lines of JSON, keeps its files in a directory of its own, and removes that when
-// it ends. Argument, as JSON: Far, which serves real files until it is told to end; Near, which fetches them and puts them back; or
-// Look, which tells what lies in a directory. It must not know what kind of host it is on.
+// it ends. Argument, as JSON: Far, which runs the camera's manifest and serves real files until it is told to end; Near, which runs the
+// manifest of those who watch, fetches the files and puts them back; or Look, which tells what lies in a directory. It must not
+// know what kind of host it is on.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -19,25 +20,48 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
-import { connect, element, Envelope, XmlSerializer } from '../lib/index.js';
+import {
+  MODULES,
+  placeManifest,
+  Viewer,
+  type Changes,
+  type ShownMessage,
+  type Watched,
+} from './camera-hosts.js';
 
-/** Serves the running node binary as `file`, and this project as `tree`, or a part of both. */
+/** A camera, and the running node binary as `file`, and this project as `tree`, or a part of both. */
 export interface Far {
   readonly role: 'far';
   readonly listen: string;
+  /** Where the way to others counts as beyond one host. */
+  readonly separate: boolean;
+  readonly camera: CameraPart;
   readonly flags: readonly string[];
   readonly file: string;
   readonly tree: string;
   readonly part?: { readonly fileBytesMax: number; readonly folders: readonly string[] };
 }
 
-/** Fetches what a Far serves, in several ways, and puts it back into `back`. */
+/** Watches what a Far's camera sees; fetches what it serves, in several ways, and puts it back into `back`. */
 export interface Near {
   readonly role: 'near';
   readonly address: string;
+  /** The prefix of the runtime with the camera. */
+  readonly cameraHost: string;
+  readonly transport: string;
+  readonly separate: boolean;
+  readonly camera: CameraPart;
   readonly flags: readonly string[];
   readonly file: string;
   readonly tree: string;
+}
+
+/** How large a camera's frames are, and how many are watched. */
+export interface CameraPart {
+  readonly width: number;
+  readonly height: number;
+  readonly frames: number;
+  readonly recordEvery: number;
 }
 
 export interface Look {
@@ -57,17 +81,6 @@ export interface Summary {
   readonly eventLoopDelayP99Ms: number;
 }
 
-/** One message, as it came, and the buffer beside it. */
-export interface ShownMessage {
-  readonly envelope: string;
-  readonly bytes: number;
-  readonly ms: number;
-  readonly sha256: string;
-  readonly transport: string;
-  /** What carried it: devices and their ports. */
-  readonly carriers: readonly string[];
-}
-
 /** What was transferred, and from where to where below the two directories. */
 export interface Transferred {
   readonly name: string;
@@ -78,8 +91,9 @@ export interface Transferred {
 
 /** What a program tells, one of these to a line. */
 export interface Told {
-  readonly serving?: { readonly address: string; readonly root: string };
+  readonly serving?: { readonly address: string; readonly root: string; readonly cameraHost: string };
   readonly message?: ShownMessage;
+  readonly watched?: Watched;
   readonly transferred?: Transferred;
   readonly digests?: Digests;
 }
@@ -89,8 +103,6 @@ const CLI = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 /** The project's own tree: what can be made again is left out. */
 const NOT_OURS = /^(node_modules|build.*|dist|prebuilds|coverage|\.git)$/;
-/** What `splitplane serve` speaks; docs/CLI.md has the words. */
-const SERVICE = 'urn:splitplane:serve:1';
 
 function tell(told: Told): void {
   process.stdout.write(`${JSON.stringify(told)}\n`);
@@ -116,7 +128,10 @@ async function ended(child: ChildProcess, what: string): Promise<void> {
 /** A directory that is removed when this process ends: by itself, by a signal, or because those that write there were told to. */
 function ownDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'splitplane-demo-'));
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  process.on('exit', () => {
+    for (const child of children) child.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  });
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
@@ -139,45 +154,72 @@ async function prepare(root: string, { file, tree, part }: Far): Promise<void> {
   }
 }
 
+/** The first line of what a process says, unless it ends before. */
+async function firstLine(child: ChildProcess, end: Promise<void>): Promise<string> {
+  const first = once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line');
+  const [line] = (await Promise.race([first, end.then(() => [''])])) as [string];
+  return line;
+}
+
+/** A runtime from a manifest of examples/camera, and what it is called. */
+async function startRuntime(
+  host: 'camera' | 'analysis',
+  folder: string,
+  changes: Changes,
+): Promise<{ child: ChildProcess; ended: Promise<void>; prefix: string }> {
+  const manifest = placeManifest(
+    host,
+    { source: `${PROJECT}examples/camera/`, modules: MODULES, folder },
+    changes,
+  );
+  const child = start(['run', manifest, '--json']);
+  const end = ended(child, `run ${host}-host.xml`);
+  const { prefix, services } = JSON.parse(await firstLine(child, end)) as {
+    prefix: string;
+    services: { name: string; state: string; problem?: string }[];
+  };
+  const failed = services.find(({ state }) => state !== 'running');
+  if (failed !== undefined) throw new Error(`${failed.name} does not run: ${failed.problem}`);
+  return { child, ended: end, prefix };
+}
+
+/** What a manifest says where the way to others is not within one host. */
+function allowInsecure(address: string, separate: boolean): string {
+  return separate ? `${address}" allow-insecure="true` : address;
+}
+
 async function serve(task: Far): Promise<void> {
-  const { listen, flags } = task;
+  const { listen, flags, separate, camera } = task;
   const root = ownDirectory();
   await prepare(root, task);
   const server = start(['serve', '--json', '--quiet', '--listen', listen, '--root', root, ...flags]);
   const serving = ended(server, 'serve');
-  const first = once(createInterface({ input: server.stdout as NodeJS.ReadableStream }), 'line');
-  const [line] = (await Promise.race([first, serving.then(() => [''])])) as [string];
-  const { listening } = JSON.parse(line) as { listening: string };
-  tell({ serving: { address: listening, root } });
-  await serving;
+  const { listening } = JSON.parse(await firstLine(server, serving)) as { listening: string };
+  const runtime = await startRuntime('camera', ownDirectory(), {
+    'tcp://127.0.0.1:7350': allowInsecure(listen, separate),
+    '<width>640': `<width>${camera.width}`,
+    '<height>480': `<height>${camera.height}`,
+  });
+  tell({ serving: { address: listening, root, cameraHost: runtime.prefix } });
+  await Promise.all([serving, runtime.ended]);
 }
 
-/** Asks for a file by hand, through the public API, and tells the message that answers. */
-async function showMessage(address: string, path: string): Promise<void> {
-  const connection = await connect(address, { allowInsecure: true });
-  const body = element(SERVICE, 'Get', [], { attributes: { path } });
-  const answer = await connection.request(Envelope.of({ action: `${SERVICE}/Get`, to: SERVICE, body }));
-  const [file] = answer.buffers;
-  if (file === undefined) throw new Error('the answer refers to no file');
-  const begin = performance.now();
-  const bytes = await file.resolve();
-  const ms = performance.now() - begin;
-  const { transport, localAddress } = connection.facts;
-  const known = connection.manager.transports.find(({ name }) => name === transport)?.facts ?? [];
-  const local = localAddress.replace(/^.*\/\/|:\d+$/g, '').replace(/^\[|\]$/g, '');
-  tell({
-    message: {
-      envelope: new XmlSerializer().pretty(answer.envelope),
-      bytes: bytes.length,
-      ms,
-      sha256: createHash('sha256').update(bytes.bytes).digest('hex'),
-      transport,
-      carriers: known.filter(({ text }) => text.includes(local)).map(({ name, text }) => `${name}: ${text}`),
-    },
+/** Watches the camera for a while, as a runtime with the services that do. */
+async function watch(task: Near, folder: string): Promise<void> {
+  const { cameraHost, transport, separate, camera } = task;
+  await using viewer = await Viewer.open(separate);
+  tell({ message: await viewer.look(`${cameraHost}camera`) });
+  const runtime = await startRuntime('analysis', folder, {
+    'tcp://127.0.0.1:7351': allowInsecure('tcp://127.0.0.1:0', separate),
+    'dos://127.0.0.1:7350/': cameraHost,
+    '<folder>camera-frames': `<folder>${folder}/frames`,
+    '<recordEvery>15': `<recordEvery>${camera.recordEvery}`,
   });
-  bytes.release();
-  answer.release();
-  await connection.close();
+  const watching = viewer.watch(runtime.prefix, cameraHost, camera.frames, transport);
+  const gone = runtime.ended.then(() => Promise.reject(new Error('the analysis ended before it was done')));
+  tell({ watched: await Promise.race([watching, gone]) });
+  runtime.child.kill('SIGTERM');
+  await runtime.ended;
 }
 
 /** A `get` or `put` to its end. */
@@ -189,9 +231,10 @@ async function transfer(args: readonly string[]): Promise<Summary> {
   return (JSON.parse(text.trim().split('\n').at(-1) ?? '') as { summary: Summary }).summary;
 }
 
-async function fetchAndReturn({ address, flags, file, tree }: Near): Promise<void> {
+async function watchAndFetch(task: Near): Promise<void> {
+  const { address, flags, file, tree } = task;
+  await watch(task, ownDirectory());
   const here = ownDirectory();
-  await showMessage(address, file);
   const transfers = [
     {
       name: `get ${file}`,
@@ -245,7 +288,7 @@ async function digests(directory: string): Promise<Digests> {
 const argument = JSON.parse(process.argv[2] ?? '') as Far | Near | Look;
 try {
   if (argument.role === 'far') await serve(argument);
-  else if (argument.role === 'near') await fetchAndReturn(argument);
+  else if (argument.role === 'near') await watchAndFetch(argument);
   else tell({ digests: await digests(argument.directory) });
 } catch (error) {
   if (interrupted === undefined) throw error;

@@ -1,17 +1,19 @@
-// `npm run demo`: two hosts; one serves a directory, the other gets what is in it and puts it back. Shows one message with its two
-// planes, then what moved, how fast, and whether every byte is right. This is its command line and what people see of it;
+// `npm run demo`: two hosts, each with a runtime from a manifest: a camera on one is watched from the other. Then one serves a directory,
+// and the other gets what is in it and puts it back. Shows one message with its two planes, then what moved, how fast, and
+// whether every byte is right. This is its command line and what people see of it;
 // demonstration.ts is what happens. Exits with 1 if a digest differs.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { demonstrate, type DemoEvent, type Transfer } from './demonstration.js';
+import type { Watched } from './camera-hosts.js';
 import { makeHosts, type Hosts } from './hosts.js';
 import { openLaboratory } from './laboratory.js';
 
 const USAGE = `usage: npm run demo -- [--rdma] [--json]
-Moves real files between two hosts and back, and compares every byte.
+Watches a camera from another host, moves real files between the two and back, and compares every byte.
   --rdma   over RDMA, between the two virtual hosts of the laboratory, or between those that
            SPLITPLANE_RDMA names (docs/RDMA.md), instead of over TCP between two network namespaces
-  --json   one JSON object per line: hosts, message, moved and transfer (several), result
+  --json   one JSON object per line: hosts, message, watched, moved and transfer (several), result
   --help   this`;
 
 const OPTIONS = { rdma: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean' } } as const;
@@ -44,26 +46,43 @@ function cellsOf(transfer: Transfer): string[] {
   ];
 }
 
+function sentencesOf(watched: Watched): string {
+  const { frames, equal, bytes, transport, copiesPerByte, recorded, brightness, moved } = watched;
+  const where =
+    moved === undefined ? 'nothing moved' : `something moved within ${moved.width} x ${moved.height} pixels`;
+  return (
+    `On the other host an analysis service subscribed to the camera and looked at ${frames} frames, ${bytes} bytes over\n` +
+    `${transport}: ${equal} have the SHA-256 that the camera computed, and each byte was copied ${copiesPerByte.toFixed(2)} times in user\n` +
+    `space. On the last one the brightness is ${brightness.toFixed(1)} of 255, and ${where}.\n` +
+    `It handed ${recorded} of them to a recorder service beside it, which stored them as PNG files.`
+  );
+}
+
 /** Shows events to people, as they come. */
 function narrator({ separate, emulated }: Hosts['parts']): (event: DemoEvent) => void {
   const rows = [['', 'files', 'bytes', 'seconds', 'GB/s', 'digests', 'copies/byte', 'loop delay p99']];
-  return ({ hosts, message, moved, transfer, result }) => {
+  return ({ hosts, message, watched, moved, transfer, result }) => {
     if (hosts !== undefined) {
       console.log(`Two hosts: ${hosts.description}.`);
       if (separate) {
         console.log(
-          'Both sides pass --allow-insecure: nothing protects bytes between hosts in this version, and these\n' +
-            'addresses are not loopback.',
+          'Both sides say that insecure connections are allowed: nothing protects bytes between hosts in this version,\n' +
+            'and these addresses are not loopback.',
         );
       }
     } else if (message !== undefined) {
-      console.log('\nThe control plane: the answer to "Get", as it came over the wire.\n');
+      console.log(
+        '\nEach runs the services of a manifest in examples/camera. On one is a camera, and it was asked for a frame.\n' +
+          'The control plane: its answer, as it came over the wire.\n',
+      );
       console.log(indented(message.envelope));
       console.log(
         `\nThe data plane: its tag resolved, and ${message.bytes} bytes moved beside that message in ${message.ms.toFixed(2)} ms,\n` +
           `over ${message.transport}, into registered memory here. SHA-256 ${message.sha256.slice(0, 16)}...`,
       );
       for (const carrier of message.carriers) console.log(`Carried by ${carrier}.`);
+    } else if (watched !== undefined) {
+      console.log(`\n${sentencesOf(watched)}`);
       if (emulated) {
         console.log(
           '\nProcessors of the laboratory are emulated, so parts of node and of this project move, for a minute or so:',

@@ -1,11 +1,15 @@
-// The course of the demo, on whatever hosts it is given: one serves, the other fetches and puts back, and every file is compared at
-// both ends. Tells what happens as events. It must not know how they are shown, nor what kind of hosts these are.
-import type { Digests, Far, Look, Near, ShownMessage, Summary, Told } from './demo-host.js';
+// The course of the demo, on whatever hosts it is given: one has a camera that the other watches; one serves files that the other fetches
+// and puts back, and every file is compared at both ends. Tells what happens as events. It must not know how they are shown, nor what kind of hosts these are.
+import type { ShownMessage, Watched } from './camera-hosts.js';
+import type { Digests, Far, Look, Near, Summary, Told } from './demo-host.js';
 import type { HostName, Hosts, Program } from './hosts.js';
 
 const PROGRAM = 'dist/examples/demo-host.js';
 /** What emulated processors move and hash in a minute. */
 const PART = { fileBytesMax: 8 << 20, folders: ['docs', 'examples'] };
+/** What they paint and look at as fast as frames come. */
+const SMALL_CAMERA = { width: 160, height: 120, frames: 10, recordEvery: 5 };
+const CAMERA = { width: 640, height: 480, frames: 36, recordEvery: 10 };
 
 export interface Transfer extends Summary {
   readonly name: string;
@@ -14,10 +18,10 @@ export interface Transfer extends Summary {
 }
 
 export interface Result {
-  /** Whether every digest is equal and every byte went over the transport of these hosts. */
+  /** Whether every digest is equal, no frame was copied, and every byte went over the transport of these hosts. */
   readonly ok: boolean;
   readonly transport: string;
-  /** Of every file, counted once for each time that it moved. */
+  /** Of every frame and file, counted once for each time that it moved. */
   readonly bytes: number;
   readonly digestsEqual: boolean;
 }
@@ -26,6 +30,7 @@ export interface Result {
 export interface DemoEvent {
   readonly hosts?: { readonly description: string; readonly transport: string; readonly address: string };
   readonly message?: ShownMessage;
+  readonly watched?: Watched;
   /** A transfer has ended; whether it is right is looked at when all have. */
   readonly moved?: { readonly name: string; readonly bytes: number };
   readonly transfer?: Transfer;
@@ -77,11 +82,14 @@ export async function demonstrate(hosts: Hosts, show: (event: DemoEvent) => void
     : { file: 'node', tree: 'splitplane' };
   const part = emulated ? { part: PART } : {};
   const listen = `${transport}://${address}:0`;
-  const far = start(hosts, 'far', { role: 'far', listen, flags, ...what, ...part });
-  const serving = await told(far, 'serving');
-  const near = start(hosts, 'near', { role: 'near', address: serving.address, flags, ...what });
+  const common = { flags, separate, camera: emulated ? SMALL_CAMERA : CAMERA, ...what };
+  const far = start(hosts, 'far', { role: 'far', listen, ...common, ...part });
+  const { root, ...serving } = await told(far, 'serving');
+  const near = start(hosts, 'near', { role: 'near', transport, ...serving, ...common });
   const message = await told(near, 'message');
   show({ message });
+  const watched = await told(near, 'watched');
+  show({ watched });
   const transferred = [];
   let here: Digests = {};
   for await (const each of near) {
@@ -92,17 +100,21 @@ export async function demonstrate(hosts: Hosts, show: (event: DemoEvent) => void
     }
     here = each.digests ?? here;
   }
-  const there = await told(start(hosts, 'far', { role: 'look', directory: serving.root }), 'digests');
+  const there = await told(start(hosts, 'far', { role: 'look', directory: root }), 'digests');
   const transfers = transferred.map((each): Transfer => {
     const digestsEqual = equal(below(each.far, there), below(each.near, here));
     return { name: each.name, digestsEqual, ...each.summary };
   });
   for (const transfer of transfers) show({ transfer });
-  const digestsEqual = transfers.length > 0 && transfers.every((each) => each.digestsEqual);
+  const framesEqual = watched.frames > 0 && watched.equal === watched.frames;
+  const digestsEqual = framesEqual && transfers.length > 0 && transfers.every((each) => each.digestsEqual);
   const result = {
-    ok: digestsEqual && [message, ...transfers].every((each) => each.transport === transport),
+    ok:
+      digestsEqual &&
+      watched.copiesPerByte === 0 &&
+      [message, ...transfers].every((each) => each.transport === transport),
     transport,
-    bytes: message.bytes + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
+    bytes: message.bytes + watched.bytes + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
     digestsEqual,
   };
   show({ result });
