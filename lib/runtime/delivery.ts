@@ -25,6 +25,8 @@ export interface Sender {
   readonly principal: string;
   /** The path of the service that the message's buffers belong to; undefined when they are nobody's but the runtime's. */
   readonly owner: string | undefined;
+  /** The runtime that a message came from which is passed on, by the id of its network manager. */
+  readonly node?: string | undefined;
 }
 
 /** A request as its sender hands it to the dispatcher. */
@@ -36,6 +38,8 @@ export interface Outgoing {
   /** In performance.now() milliseconds. */
   readonly deadlineAt: number;
   readonly signal: AbortSignal | undefined;
+  /** Whether the security manager has let it through: what a service's own thread or process is told. */
+  readonly judged?: boolean | undefined;
 }
 
 /** What a request is answered with. Who asked releases it. */
@@ -53,6 +57,12 @@ export interface Delivery {
   readonly verb: Verb | undefined;
   readonly attached: readonly Attached[];
   readonly principal: string;
+  /** The runtime that it came from, by the id of its network manager; undefined for this one. */
+  readonly node: string | undefined;
+  /** The path of the service whose buffers are attached, if that is a service of this runtime in a thread or process of its own. */
+  readonly owner: string | undefined;
+  /** Whether the runtime that this thread or process belongs to has let it through. */
+  readonly judged: boolean;
   /** In performance.now() milliseconds. */
   readonly deadlineAt: number;
   /** Aborts when nobody waits for the answer any more. */
@@ -90,6 +100,9 @@ export class LocalDelivery implements Delivery, Expiring {
   readonly verb: Verb | undefined;
   readonly attached: readonly LocalAttached[];
   readonly deadlineAt: number;
+  readonly node: undefined;
+  readonly owner: undefined;
+  readonly judged = false;
   readonly connection: undefined;
   readonly #sender: Sender;
   readonly #resolve: (answer: Answer) => void;

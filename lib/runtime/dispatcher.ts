@@ -4,7 +4,7 @@
 import { refuseNotUnderstood } from '../soap/addressing.js';
 import { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError, SoapFault } from '../soap/fault.js';
-import { SplitplaneError } from '../errors.js';
+import { SplitplaneError, type ErrorCode } from '../errors.js';
 import { giveBack } from './attached.js';
 import type { Deadlines } from './deadlines.js';
 import {
@@ -17,6 +17,7 @@ import {
 } from './delivery.js';
 import { Fault } from './fault.js';
 import { Port } from './port.js';
+import { nodeIdOf, parseServiceUri } from './uri.js';
 import type { UriManager, Registration } from './uri-manager.js';
 import { verbOf, type Verb } from './verbs.js';
 
@@ -37,10 +38,17 @@ export interface Judge {
 
 /** The way to other runtimes. */
 export interface Network {
+  /** In a thread or process of a service: the network manager of its runtime. */
+  readonly parent: string | undefined;
+  /** Whether there can be a way from here to where this points. */
+  reaches(to: string): boolean;
   /** To wherever wsa:To points, or to the process with this network manager. The gifts are the network's from then on. */
   request(out: Outgoing, nodeId?: string): Promise<Answer>;
-  /** Passes a message of another runtime on to the process of this one where its service lives. */
-  relay(delivery: Delivery, nodeId: string): void;
+  /**
+   * Passes a message on to the process with this network manager. `path` is the service's there, whose buffers the answer has,
+   * if the message is one that it may get.
+   */
+  relay(delivery: Delivery, nodeId: string, path: string | undefined): void;
 }
 
 export interface MessageCounters {
@@ -89,19 +97,26 @@ export class Dispatcher {
     const { to } = out.envelope;
     const registration = this.#uris.find(to) ?? this.#findOwn(to);
     if (registration === undefined) return this.#leave(out);
-    if (!(registration.target instanceof Port)) return this.#leave(out, registration.target.nodeId);
-    return this.#deliver(out, registration, registration.target);
+    const { target } = registration;
+    return target instanceof Port
+      ? this.#deliver(out, registration, target)
+      : this.#hand(out, registration, target.nodeId);
   }
 
   /** A message of another runtime. Answered or refused in any case. */
   arrive(delivery: Delivery): void {
     this.counters.in++;
-    const { envelope, principal, verb } = delivery;
+    const { envelope } = delivery;
+    const elsewhere = this.#farther(delivery);
+    if (elsewhere !== undefined) {
+      this.#network?.relay(delivery, elsewhere, undefined);
+      return;
+    }
     // It came here, so it is meant for here, whatever its sender calls this host.
     const name = nameIn(envelope.to) ?? '';
     const registration = this.#uris.find(envelope.to) ?? this.#uris.named(name);
     // Rights come first: who may not ask is not told what there is.
-    const fault = this.#judgeMessage(principal, verb, registration?.path ?? `/${name}`, registration);
+    const fault = this.#judgeArrival(delivery, registration?.path ?? `/${name}`, registration);
     if (fault !== undefined || registration === undefined) {
       this.counters.refused++;
       delivery.refuse(fault ?? unknownService(envelope.to));
@@ -109,7 +124,7 @@ export class Dispatcher {
     } else if (registration.target instanceof Port) {
       registration.target.put(delivery);
     } else {
-      this.#network?.relay(delivery, registration.target.nodeId);
+      this.#network?.relay(delivery, registration.target.nodeId, registration.path);
     }
   }
 
@@ -165,13 +180,68 @@ export class Dispatcher {
     });
   }
 
+  /** To a service of this runtime in a thread or process of its own, which takes this runtime's word for who may do what. */
+  async #hand(out: Outgoing, registration: Registration, nodeId: string): Promise<Answer> {
+    this.counters.local++;
+    const { envelope, sender } = out;
+    const { principal } = sender;
+    const { path } = registration;
+    const fault = this.#judgeMessage(principal, verbOf(envelope.action), path, registration);
+    if (fault !== undefined || this.#network === undefined)
+      return await this.#refuse(out, fault ?? unknownService(envelope.to));
+    try {
+      const answer = await this.#network.request({ ...out, judged: true }, nodeId);
+      const denied = answer.attached.length > 0 ? this.judgeMemory(principal, path) : undefined;
+      if (denied === undefined) return answer;
+      answer.release();
+      return faultAnswer(envelope, denied);
+    } catch (error) {
+      // Whoever asks is not to know where the service lives; that its process is gone is the service's failure.
+      if (!isLost(error)) throw error;
+      return faultAnswer(envelope, SoapFault.dssp('OperationFailed', error.message));
+    }
+  }
+
   /** Step 468. */
-  #leave(out: Outgoing, nodeId?: string): Promise<Answer> {
+  #leave(out: Outgoing): Promise<Answer> {
     const { to } = out.envelope;
-    const here = nodeId === undefined && (this.#uris.ownName(to) !== undefined || nameIn(to) === undefined);
-    if (here || this.#network === undefined) return this.#refuse(out, unknownService(to));
+    const network = this.#network;
+    const own = this.#uris.ownName(to) !== undefined;
+    // In the thread or process of a service, what else there is of its runtime is where the runtime is.
+    const parent = own ? network?.parent : undefined;
+    const here = parent === undefined && (own || nameIn(to) === undefined);
+    if (here || network?.reaches(to) !== true) return this.#refuse(out, unknownService(to));
     this.counters.out++;
-    return this.#network.request(out, nodeId);
+    return network.request(out, parent);
+  }
+
+  /**
+   * Where a message of this runtime's own threads and processes goes that is for another one of them, or for a runtime that is
+   * reached over a connection it opened.
+   */
+  #farther({ envelope, owner }: Delivery): string | undefined {
+    if (owner === undefined) return undefined;
+    const { authority = '', name = '' } = parseServiceUri(envelope.to) ?? {};
+    const nodeId = this.#uris.isOwn(authority) ? undefined : nodeIdOf(authority);
+    const target = this.#uris.named(name)?.target;
+    // A service by the name of its process is judged like one by its own.
+    return target === undefined || target instanceof Port || target.nodeId !== nodeId ? nodeId : undefined;
+  }
+
+  #judgeArrival(
+    { principal, verb, attached, owner, judged }: Delivery,
+    path: string,
+    registration: Registration | undefined,
+  ): SoapFault | undefined {
+    if (!judged && this.#network?.parent !== undefined && registration?.internal !== true) {
+      const reason = 'A service is reached through its runtime. Send to the URI that the runtime gives it.';
+      return SoapFault.dssp('PermissionDenied', reason);
+    }
+    const fault = judged ? undefined : this.#judgeMessage(principal, verb, path, registration);
+    if (fault !== undefined || registration === undefined) return fault;
+    return attached.length > 0 && owner !== undefined
+      ? this.judgeMemory(registration.principal, owner)
+      : undefined;
   }
 
   #refuse({ envelope, gifts }: Outgoing, fault: SoapFault): Promise<Answer> {
@@ -215,6 +285,18 @@ function nameIn(uri: string): string | undefined {
 function unknownService(uri: string): SoapFault {
   return new Fault('UnknownEntry', `There is no service at ${uri}. Ask the directory what runs there.`).fault;
 }
+
+/** Whether a request failed because there is nobody at the other end any more. */
+function isLost(error: unknown): error is SplitplaneError {
+  return error instanceof SplitplaneError && LOST.has(error.code);
+}
+
+const LOST: ReadonlySet<string> = new Set<ErrorCode>([
+  'CONNECTION_LOST',
+  'PEER_UNRESPONSIVE',
+  'SESSION_EXPIRED',
+  'CLOSED',
+]);
 
 function notUnderstood(envelope: Envelope): SoapFault | undefined {
   try {

@@ -4,10 +4,13 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { inspect } from 'node:util';
 import type { RegisteredBuffer } from '../dataplane/memory.js';
+import type { MemoryCounters } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
-import { NetworkManager } from '../network/manager.js';
+import { NetworkManager, type ConnectOptions } from '../network/manager.js';
 import type { ListeningAddress } from '../network/listening.js';
 import type { Serializer } from '../serializer/registry.js';
+import type { NetworkManagerOptions } from '../network/options.js';
+import type { Peer } from '../network/security.js';
 import { SoapFault } from '../soap/fault.js';
 import { Client, type Carrier } from './client.js';
 import type { AnyContract } from './contract.js';
@@ -15,9 +18,8 @@ import { Deadlines } from './deadlines.js';
 import type { Answer, Outgoing, Sender } from './delivery.js';
 import { Dispatcher } from './dispatcher.js';
 import type { Manifest, NetworkEntry } from './manifest.js';
-import { RuntimeMemory } from './memory.js';
 import type { Publisher } from './publisher.js';
-import { RuntimeNetwork } from './network.js';
+import { RuntimeNetwork, type NetworkOwner } from './network.js';
 import { Port, Schedule } from './port.js';
 import { SecurityManager } from './security-manager.js';
 import type { NotificationHandlers } from './service.js';
@@ -28,6 +30,9 @@ import { UriManager } from './uri-manager.js';
 /** Milliseconds that an answer may take where nobody says anything else. */
 export const TIMEOUT_MS_DEFAULT = 30_000;
 
+/** The principal of a runtime to its own parts. */
+const RUNTIME_PRINCIPAL = 'runtime';
+
 export type LogLevel = 'info' | 'warning' | 'error';
 export type Log = (level: LogLevel, source: string, text: string) => void;
 
@@ -37,6 +42,26 @@ export interface KernelInit extends Pick<Manifest, 'name' | 'security' | 'networ
   readonly serializers?: readonly Serializer[] | undefined;
 }
 
+/** In a thread or process of a service: the runtime that it belongs to. */
+export interface Parent {
+  /** Where the runtime waits for it, and the id of the network manager that has to answer there. */
+  readonly address: string;
+  readonly nodeId: string;
+  /** What stands before names, and what else the runtime is called. */
+  readonly prefix: string;
+  readonly authorities: readonly string[];
+  /** Told before connecting, by the id that the runtime will know this part of it by. Settles when it waits. */
+  expect(nodeId: string): Promise<void>;
+  /** The fault for a principal that may not have the buffers of the service. */
+  askMemory(principal: string): Promise<SoapFault | undefined>;
+  /** What another peer is to the runtime's security manager; undefined refuses it. */
+  authenticate(peer: Peer): Promise<string | undefined>;
+}
+
+type Principal = string | undefined;
+/** Says what a peer is that is a part of this runtime, or for other reasons none of the security manager's. */
+export type Admit = (peer: Peer) => { readonly principal: Principal | Promise<Principal> } | undefined;
+
 export class Kernel implements Carrier {
   readonly security: SecurityManager;
   readonly uris: UriManager;
@@ -44,15 +69,25 @@ export class Kernel implements Carrier {
   readonly schedule = new Schedule();
   readonly log: Log;
   readonly timeoutMs = TIMEOUT_MS_DEFAULT;
-  /** Of the services here that have something to publish. */
-  readonly publishers = new Set<Publisher>();
+  /** Of the services that have something to publish. */
+  readonly publishers = new Set<Pick<Publisher, 'removeBelow'>>();
+  /** What the manifest says of the network; undefined where there is no binding. */
+  readonly binding: NetworkEntry | undefined;
+  readonly #name: string;
+  readonly #serializers: KernelInit['serializers'];
   readonly #deadlines = new Deadlines();
   readonly #subscriptions = new Set<Subscribed>();
-  #network: NetworkManager | undefined;
-  #memory: RuntimeMemory | undefined;
+  #manager: NetworkManager | undefined;
+  #bound = false;
+  #way: RuntimeNetwork | undefined;
+  #admit: Admit = () => undefined;
+  #closed = false;
   #listening: readonly ListeningAddress[] = [];
 
-  private constructor(security: SecurityManager, log: Log) {
+  private constructor({ name, network, serializers }: KernelInit, security: SecurityManager, log: Log) {
+    this.#name = name;
+    this.#serializers = serializers;
+    this.binding = network;
     this.security = security;
     this.log = (level, source, text) => {
       try {
@@ -66,19 +101,20 @@ export class Kernel implements Carrier {
     this.dispatcher = new Dispatcher(this.uris, security, this.#deadlines);
   }
 
-  /** Steps 410 to 422. Rejects with what is wrong with the policy, the credentials or the addresses; then nothing is left. */
-  static async start({ name, security: entry, network, serializers }: KernelInit, log: Log): Promise<Kernel> {
-    const security = await SecurityManager.load(entry, {
+  /**
+   * Steps 410 to 422. Rejects with what is wrong with the policy, the credentials or the addresses; then nothing is left. With a
+   * `parent` it is a part of that runtime: it listens nowhere, and rejects when the runtime cannot be reached.
+   */
+  static async start(init: KernelInit, log: Log, parent?: Parent): Promise<Kernel> {
+    const security = await SecurityManager.load(init.security, {
       log: (text) => {
         log('warning', 'security', text);
       },
     });
-    const kernel = new Kernel(security, log);
+    const kernel = new Kernel(init, security, log);
     try {
-      if (network !== undefined) await kernel.#bind(name, network, serializers);
-      kernel.#memory = new RuntimeMemory(kernel.#network, ({ length }) => {
-        log('warning', 'memory', `A buffer of ${length} bytes was never released.`);
-      });
+      if (parent !== undefined) await kernel.#follow(parent);
+      else if (init.network !== undefined) await kernel.#bind(init.network);
       return kernel;
     } catch (error) {
       await kernel.close();
@@ -88,7 +124,7 @@ export class Kernel implements Carrier {
 
   /** Undefined where there is no network binding: then messages stay among the services here. */
   get network(): NetworkManager | undefined {
-    return this.#network;
+    return this.#bound ? this.#manager : undefined;
   }
 
   /** Where peers reach this runtime. */
@@ -96,17 +132,29 @@ export class Kernel implements Carrier {
     return this.#listening;
   }
 
-  get memory(): RuntimeMemory {
-    if (this.#memory === undefined) throw new SplitplaneError('CLOSED', 'The runtime is not running.');
-    return this.#memory;
+  /** Counters of registered memory; undefined as long as nobody had any. */
+  get memory(): { readonly counters: MemoryCounters | undefined } {
+    return { counters: this.#manager?.stats.memory };
   }
 
+  /** Contents undefined; whoever has it last releases it. Throws OUT_OF_MEMORY, CLOSED. */
   allocate(length: number): RegisteredBuffer {
-    return this.memory.allocate(length);
+    return (this.#manager ?? this.#open({})).allocate(length);
   }
 
+  /** A regular file as something to lend. See Memory.registerFile. Throws CLOSED. */
   registerFile(path: string): Promise<RegisteredBuffer> {
-    return this.memory.registerFile(path);
+    return (this.#manager ?? this.#open({})).registerFile(path);
+  }
+
+  /**
+   * The ways to threads and processes of services, which there are without a network binding, too. `admit` knows them when they
+   * connect.
+   */
+  host(admit: Admit): { readonly manager: NetworkManager; readonly network: RuntimeNetwork } {
+    const manager = this.#manager ?? this.#open({});
+    this.#admit = admit;
+    return { manager, network: this.#way ?? this.#run(manager, undefined) };
   }
 
   /** The sending side for somebody. */
@@ -158,62 +206,111 @@ export class Kernel implements Carrier {
     return await subscribed.begin(signal);
   }
 
+  /** A runtime is not connected any more: what it has subscribed to is not told to it. */
+  gone(nodeId: string): void {
+    for (const publisher of this.publishers) publisher.removeBelow(nodePrefix(nodeId));
+  }
+
   /** Ends the network binding in good order, if there is one, and everything that services share. Idempotent. */
   async close(): Promise<void> {
-    const network = this.#network;
+    const manager = this.#manager;
     // Publishers elsewhere are told, and not waited for.
     for (const subscribed of this.#subscriptions) void subscribed[Symbol.asyncDispose]();
     this.#deadlines.close();
-    this.#network = undefined;
+    this.#closed = true;
+    this.#manager = undefined;
     this.dispatcher.network = undefined;
-    await network?.close();
-    this.#memory?.close();
+    await manager?.close();
     await this.security.close();
   }
 
   /** Steps 416 to 422. */
-  async #bind(name: string, entry: NetworkEntry, serializers: KernelInit['serializers']): Promise<void> {
-    const { allowInsecure, transports, poll } = entry;
-    const credentials =
-      entry.credentials === undefined ? undefined : await readCredentials(entry.credentials);
-    const manager = new NetworkManager({
-      identity: name,
-      credentials,
-      serializers,
-      transports,
-      poll,
-      authenticate: (peer) => this.security.authenticate(peer),
-    });
-    try {
-      this.#listening = await listenAll(manager, entry);
-    } catch (error) {
-      manager.destroy();
-      throw error;
-    }
+  async #bind(entry: NetworkEntry): Promise<void> {
+    const manager = await this.#openAs(entry);
+    this.#bound = true;
+    this.#listening = await listenAll(manager, entry);
     const authorities = this.#listening
       .map(({ address }) => authorityOf(address))
       .filter((one) => one !== undefined);
     const node = nodePrefix(manager.nodeId);
     const [first] = authorities;
     this.uris.setPrefix(first === undefined ? node : `dos://${publicAuthority(first)}/`, node, authorities);
+    this.#run(manager, { allowInsecure: entry.allowInsecure });
+  }
+
+  /** Becomes a part of a runtime: the same names, and the same ways to others. */
+  async #follow(parent: Parent): Promise<void> {
+    const entry = this.binding;
+    const { allowInsecure = false, transports, ...rest } = entry ?? {};
+    // The way to the runtime is a unix socket, whatever leads to others.
+    const all = transports && [...new Set([...transports, 'tcp'])];
+    const manager = await this.#openAs({ ...rest, transports: all });
+    this.#bound = entry !== undefined;
+    this.uris.setPrefix(parent.prefix, nodePrefix(manager.nodeId), parent.authorities);
+    // The first that it connects to is the runtime, and nobody connects to it.
+    this.#admit = (peer) => ({
+      principal: this.#way === undefined ? RUNTIME_PRINCIPAL : parent.authenticate(peer),
+    });
+    await parent.expect(manager.nodeId);
+    const connection = await manager.connect(parent.address, { expectedNodeId: parent.nodeId });
+    const ask = (principal: string): Promise<SoapFault | undefined> => parent.askMemory(principal);
+    this.#run(manager, entry && { allowInsecure, transports }, ask).follow(connection);
+  }
+
+  async #openAs({
+    transports,
+    poll,
+    credentials,
+  }: Pick<NetworkEntry, 'transports' | 'poll' | 'credentials'>): Promise<NetworkManager> {
+    return this.#open({
+      transports,
+      poll,
+      credentials: credentials === undefined ? undefined : await readCredentials(credentials),
+    });
+  }
+
+  #open(options: Pick<NetworkManagerOptions, 'credentials' | 'transports' | 'poll'>): NetworkManager {
+    if (this.#closed) throw new SplitplaneError('CLOSED', 'The runtime is not running.');
+    const manager = new NetworkManager({
+      ...options,
+      identity: this.#name,
+      serializers: this.#serializers,
+      authenticate: (peer) => {
+        const own = this.#admit(peer);
+        return own === undefined ? this.security.authenticate(peer) : own.principal;
+      },
+    });
+    manager.on('leak', ({ length }) => {
+      this.log('warning', 'memory', `A buffer of ${length} bytes was never released.`);
+    });
+    this.#manager = manager;
+    return manager;
+  }
+
+  #run(
+    manager: NetworkManager,
+    connectOptions: ConnectOptions | undefined,
+    askMemory?: NetworkOwner['askMemory'],
+  ): RuntimeNetwork {
     const network = new RuntimeNetwork(manager, {
       deadlines: this.#deadlines,
       judgeMemory: (principal, owner) => this.dispatcher.judgeMemory(principal, owner),
       timeoutMs: this.timeoutMs,
-      connectOptions: { allowInsecure },
+      connectOptions,
+      askMemory,
       arrive: (delivery) => {
         this.dispatcher.arrive(delivery);
       },
       gone: (nodeId) => {
         const others = manager.connections.filter(({ state }) => state !== 'connecting');
         // It may have connected more than once, or this side to it as well.
-        if (others.some(({ peer }) => peer.nodeId === nodeId)) return;
-        for (const publisher of this.publishers) publisher.removeBelow(nodePrefix(nodeId));
+        if (!others.some(({ peer }) => peer.nodeId === nodeId)) this.gone(nodeId);
       },
     });
-    this.#network = manager;
+    this.#way = network;
     this.dispatcher.network = network;
     void network.run();
+    return network;
   }
 }
 

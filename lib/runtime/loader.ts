@@ -1,12 +1,14 @@
 // The service loader's second half (steps 424 to 444): the services of a runtime, from their modules to the end of each. A service that
 // fails is reported and leaves the others alone. What stands beneath them is the kernel's.
 import { SplitplaneError } from '../errors.js';
-import { builtInService } from './services/index.js';
 import { messageOf, LoadedService, type LoadInit } from './loaded-service.js';
+import { Door } from './host/door.js';
+import { HostedService } from './host/hosted-service.js';
 import { describe, type Kernel } from './kernel.js';
 import type { ServiceEntry } from './manifest.js';
+import { importService, makeService } from './modules.js';
 import { printable } from './printable.js';
-import { Service, type AnyService } from './service.js';
+import type { AnyService } from './service.js';
 import type { ServiceSnapshot } from './snapshot.js';
 
 /** Services that failed and are remembered. */
@@ -29,15 +31,19 @@ export interface LoadOutcome {
   readonly error?: unknown;
 }
 
+/** A service of this runtime, wherever it lives. */
+export type Loaded = LoadedService | HostedService;
+
 export class ServiceLoader {
   readonly #kernel: Kernel;
-  readonly #services = new Map<string, LoadedService>();
+  readonly #services = new Map<string, Loaded>();
   readonly #entries = new Map<string, ServiceEntry>();
   readonly #failed = new Map<string, ServiceSnapshot>();
   /** The services that are part of the runtime: they end with it. */
   readonly #own = new Set<string>();
   readonly #watchers = new Set<ServiceWatcher>();
   #names: readonly string[] | undefined;
+  #door: Door | undefined;
   #versions = 0;
 
   constructor(kernel: Kernel) {
@@ -68,7 +74,7 @@ export class ServiceLoader {
     };
   }
 
-  find(name: string): LoadedService | undefined {
+  find(name: string): Loaded | undefined {
     return this.#services.get(name);
   }
 
@@ -84,7 +90,7 @@ export class ServiceLoader {
         return { entry, error };
       };
       try {
-        const loaded = this.#register(await this.#make(entry), this.#initOf(entry), false);
+        const loaded = await this.#open(entry);
         starting.push(() =>
           this.#startEntry(entry, loaded).then(({ uri }): LoadOutcome => ({ entry, uri }), failed),
         );
@@ -97,10 +103,9 @@ export class ServiceLoader {
   }
 
   /** Loads one service. Rejects when it cannot be made, registered or started. */
-  async load(entry: ServiceEntry): Promise<LoadedService> {
+  async load(entry: ServiceEntry): Promise<Loaded> {
     try {
-      const service = await this.#make(entry);
-      return await this.#startEntry(entry, this.#register(service, this.#initOf(entry), false));
+      return await this.#startEntry(entry, await this.#open(entry));
     } catch (error) {
       this.#report(entry, error);
       throw error;
@@ -143,22 +148,61 @@ export class ServiceLoader {
         `${name} does not come from a module. Give what is to replace it.`,
       );
     }
-    await loaded.replace(service ?? (await importService(`${entry?.module}?version=${++this.#versions}`)));
+    const module = `${entry?.module}?version=${++this.#versions}`;
+    if (loaded instanceof LoadedService) {
+      await loaded.replace(service ?? (await importService(module)));
+    } else if (service === undefined) {
+      await loaded.replace(module);
+    } else {
+      throw new SplitplaneError(
+        'INVALID_ARGUMENT',
+        `${name} lives in a ${loaded.host}, where an object of this one cannot go. Replace it by its module.`,
+      );
+    }
   }
 
   /** Ends all, the last one loaded first. */
   async close(): Promise<void> {
     for (const loaded of [...this.#services.values()].reverse()) await this.#end(loaded);
+    await this.#door?.close();
   }
 
-  async #end(loaded: LoadedService): Promise<void> {
+  /** Makes what an entry names, where it is to live, and registers it. Leaves nothing behind when it rejects. */
+  async #open(entry: ServiceEntry): Promise<Loaded> {
+    if (entry.host === 'here') return this.#register(await makeService(entry), this.#initOf(entry), false);
+    this.#door ??= new Door(this.#kernel);
+    const partners = this.#partnersOf(entry.partners);
+    const hosted: HostedService = await HostedService.open(
+      this.#kernel,
+      this.#door,
+      { entry, partners },
+      {
+        drop: () => this.unload(entry.name),
+        failed: (error) => {
+          this.#kernel.log('error', entry.name, `The service has failed: ${describe(error)}`);
+          this.#forget(hosted);
+          this.#remember(hosted.snapshot);
+        },
+      },
+    );
+    return this.#list(hosted);
+  }
+
+  #list<L extends Loaded>(loaded: L): L {
+    this.#services.set(loaded.name, loaded);
+    this.#failed.delete(loaded.name);
+    this.#names = undefined;
+    return loaded;
+  }
+
+  async #end(loaded: Loaded): Promise<void> {
     this.#forget(loaded);
     await loaded.unload();
     this.#tell('stopped', loaded.snapshot);
   }
 
   /** Takes a service off the list, unless another has its name by now. */
-  #forget(loaded: LoadedService): void {
+  #forget(loaded: Loaded): void {
     const { name } = loaded;
     if (this.#services.get(name) !== loaded) return;
     this.#services.delete(name);
@@ -170,7 +214,7 @@ export class ServiceLoader {
     for (const watch of this.#watchers) watch(event, snapshot);
   }
 
-  #known(name: string): LoadedService {
+  #known(name: string): Loaded {
     const loaded = this.#services.get(name);
     if (loaded !== undefined) return loaded;
     throw new SplitplaneError('INVALID_ARGUMENT', `There is no service called ${name} here.`);
@@ -185,19 +229,16 @@ export class ServiceLoader {
       trusted,
       drop: () => this.unload(loaded.name),
     });
-    this.#services.set(loaded.name, loaded);
-    this.#failed.delete(loaded.name);
-    this.#names = undefined;
-    return loaded;
+    return this.#list(loaded);
   }
 
-  async #startEntry(entry: ServiceEntry, loaded: LoadedService): Promise<LoadedService> {
+  async #startEntry(entry: ServiceEntry, loaded: Loaded): Promise<Loaded> {
     this.#entries.set(entry.name, entry);
     await this.#start(loaded, { state: entry.state });
     return loaded;
   }
 
-  async #start(loaded: LoadedService, { state }: Pick<LoadInit, 'state'>): Promise<void> {
+  async #start(loaded: Loaded, { state }: Pick<LoadInit, 'state'>): Promise<void> {
     try {
       await loaded.start(state);
     } catch (error) {
@@ -207,17 +248,6 @@ export class ServiceLoader {
     const { snapshot } = loaded;
     // It may have been ended while it started.
     if (snapshot.state === 'running') this.#tell('started', snapshot);
-  }
-
-  async #make(entry: ServiceEntry): Promise<AnyService> {
-    const service =
-      entry.module === undefined ? builtInService(entry.builtin ?? '') : await importService(entry.module);
-    const { uri } = service.contract as { uri: string };
-    if (entry.contract === undefined || entry.contract === uri) return service;
-    throw new SplitplaneError(
-      'INVALID_ARGUMENT',
-      `${entry.name} has the contract ${uri}, not ${entry.contract}.`,
-    );
   }
 
   #partnersOf(partners: Readonly<Record<string, string>>): Record<string, string> {
@@ -241,8 +271,7 @@ export class ServiceLoader {
     const uri = this.#kernel.uris.prefix + name;
     // The name belongs to another service, which runs: that this one does not is in the log.
     if (this.#services.has(name)) return;
-    if (this.#failed.size >= FAILURES_MAX) this.#failed.delete(this.#failed.keys().next().value as string);
-    const failed: ServiceSnapshot = {
+    this.#remember({
       uri,
       name,
       contract,
@@ -252,20 +281,13 @@ export class ServiceLoader {
       problem,
       port,
       subscribers: 0,
-    };
-    this.#failed.set(name, failed);
+    });
+  }
+
+  #remember(failed: ServiceSnapshot): void {
+    if (this.#failed.size >= FAILURES_MAX) this.#failed.delete(this.#failed.keys().next().value as string);
+    this.#failed.set(failed.name, failed);
     this.#names = undefined;
     this.#tell('failed', failed);
   }
-}
-
-/** Makes the service that a module exports. Rejects with INVALID_ARGUMENT for a module that exports none. */
-async function importService(module: string): Promise<AnyService> {
-  const exported = ((await import(module)) as { readonly default?: unknown }).default;
-  const service: unknown = typeof exported === 'function' ? new (exported as new () => unknown)() : undefined;
-  if (service instanceof Service) return service as AnyService;
-  throw new SplitplaneError(
-    'INVALID_ARGUMENT',
-    `${module} does not export a class that extends Service as its default.`,
-  );
 }

@@ -25,6 +25,7 @@ import {
 import { faultAnswer, type Network } from './dispatcher.js';
 import { faultOf } from './fault.js';
 import { TIMEOUT_MS_MAX } from './deadlines.js';
+import { readOrigin, withOrigin, withoutOrigin, type Origin } from './origin.js';
 import { nodeIdOf, parseServiceUri } from './uri.js';
 import { verbOf, type Verb } from './verbs.js';
 
@@ -37,7 +38,10 @@ export interface NetworkOwner {
   readonly judgeMemory: JudgeMemory;
   /** Milliseconds that a request may take whose sender did not say. */
   readonly timeoutMs: number;
-  readonly connectOptions: ConnectOptions;
+  /** Undefined where there is no network binding: then only the threads and processes of services are reached. */
+  readonly connectOptions: ConnectOptions | undefined;
+  /** In a thread or process of a service: has its runtime decide who may have the service's buffers. */
+  readonly askMemory?: ((principal: string) => Promise<SoapFault | undefined>) | undefined;
   arrive(delivery: Delivery): void;
   /** A runtime that sent something is not connected any more. */
   gone(nodeId: string): void;
@@ -49,6 +53,13 @@ export class RuntimeNetwork implements Network {
   readonly #gone = new WeakMap<Connection, AbortSignal>();
   /** By wsa:To, or node: which connection to take, without looking at addresses again for every message. */
   readonly #routes = new Map<string, Connection>();
+  /** The threads and processes of services of this runtime, by the ids of their network managers. */
+  readonly #children = new Map<string, Connection>();
+  /** The path of the service at the other end of each. */
+  readonly #paths = new WeakMap<Connection, string>();
+  /** Where the runtime is being asked who may have what, the last question. Its answer never rejects. */
+  readonly #asking = new Map<Connection, Promise<SoapFault | undefined>>();
+  #parent: Connection | undefined;
 
   constructor(manager: NetworkManager, owner: NetworkOwner) {
     this.#manager = manager;
@@ -60,8 +71,33 @@ export class RuntimeNetwork implements Network {
     for await (const message of this.#manager.messages) {
       // An answer that nobody waits for any more, or a fault about one: there is nobody to tell.
       if (message.envelope.relatesTo !== undefined) message.release();
-      else this.#owner.arrive(new RemoteDelivery(message, this.#owner, this.#goneSignal(message.connection)));
+      else this.#owner.arrive(this.#deliveryOf(message));
     }
+  }
+
+  /** From now on there is a service of this runtime at the other end. What the function does that it answers: not any more. */
+  adopt(connection: Connection, path: string): () => void {
+    const { nodeId } = connection.peer;
+    this.#children.set(nodeId, connection);
+    this.#paths.set(connection, path);
+    return () => {
+      this.#children.delete(nodeId);
+    };
+  }
+
+  /** From now on this is the thread or process of a service, and its runtime is at the other end. */
+  follow(connection: Connection): void {
+    this.#parent = connection;
+  }
+
+  get parent(): string | undefined {
+    return this.#parent?.peer.nodeId;
+  }
+
+  reaches(to: string): boolean {
+    if (this.#owner.connectOptions !== undefined) return true;
+    const { authority = '' } = parseServiceUri(to) ?? {};
+    return (this.#parent !== undefined && authority === '') || nodeIdOf(authority) !== undefined;
   }
 
   async request(out: Outgoing, nodeId?: string): Promise<Answer> {
@@ -74,15 +110,15 @@ export class RuntimeNetwork implements Network {
         connection = await this.#connectionFor(envelope.to, nodeId, { signal, deadlineMs });
         deadlineMs = remaining(deadlineAt);
       }
-      const denied =
-        gifts.length > 0 && sender.owner !== undefined
-          ? this.#owner.judgeMemory(connection.principal, sender.owner)
-          : undefined;
+      const verdict = this.#judgeReceiver(connection, gifts.length > 0 ? sender.owner : undefined);
+      // Not awaited unless it has to be: messages leave in the order in which they were sent.
+      const denied = verdict instanceof Promise ? await verdict : verdict;
       if (denied !== undefined) {
         giveBack(gifts);
         return faultAnswer(envelope, denied);
       }
-      const message = await connection.request(envelope, {
+      const told = this.#asTold(out, connection);
+      const message = await connection.request(told, {
         buffers: attachments(gifts),
         deadlineMs,
         signal,
@@ -95,7 +131,10 @@ export class RuntimeNetwork implements Network {
                 settle(gifts, sent);
               },
       });
-      return new RemoteAnswer(message);
+      return new RemoteAnswer(
+        message,
+        told === envelope ? message.envelope : message.envelope.answerTo(envelope),
+      );
     } catch (error) {
       giveBack(pending);
       const late = error instanceof SplitplaneError && error.code === 'DEADLINE_EXCEEDED';
@@ -104,28 +143,71 @@ export class RuntimeNetwork implements Network {
     }
   }
 
-  relay(delivery: Delivery, nodeId: string): void {
-    void this.#relay(delivery, nodeId).finally(() => {
+  relay(delivery: Delivery, nodeId: string, path: string | undefined): void {
+    void this.#relay(delivery, nodeId, path).finally(() => {
       delivery.release();
     });
   }
 
-  async #relay(delivery: Delivery, nodeId: string): Promise<void> {
-    const { envelope, attached, deadlineAt, signal } = delivery;
+  async #relay(delivery: Delivery, nodeId: string, path: string | undefined): Promise<void> {
+    const { envelope, attached, principal, owner, node, deadlineAt, signal } = delivery;
     let gifts: readonly Gift[] = [];
     try {
       gifts = await takeOver(envelope, attached, signal);
-      const sender = { principal: delivery.principal, owner: undefined };
-      const answer = await this.request({ envelope, gifts, sender, deadlineAt, signal }, nodeId);
+      const sender = { principal, owner, node };
+      const judged = path !== undefined;
+      const answer = await this.request({ envelope, gifts, sender, deadlineAt, signal, judged }, nodeId);
       try {
         const back = await takeOver(answer.envelope, answer.attached, signal);
-        delivery.answer(answer.envelope, back, undefined);
+        delivery.answer(answer.envelope, back, path);
       } finally {
         answer.release();
       }
     } catch (error) {
       delivery.refuse(faultOf(error));
     }
+  }
+
+  #deliveryOf(message: Message): RemoteDelivery {
+    const { connection, envelope } = message;
+    const { principal, peer } = connection;
+    const owner = this.#paths.get(connection);
+    const own = connection === this.#parent;
+    const origin = own
+      ? readOrigin(envelope.headers, principal)
+      : { principal, node: peer.nodeId, judged: false };
+    return new RemoteDelivery(message, this.#owner, this.#goneSignal(connection), {
+      ...origin,
+      owner,
+      linked: own || owner !== undefined,
+    });
+  }
+
+  /** The message as the other end gets it: threads and processes of services are told whom it is from, and nobody else is. */
+  #asTold({ envelope, sender, judged = false }: Outgoing, connection: Connection): Envelope {
+    const { principal, node } = sender;
+    if (this.#paths.has(connection))
+      return envelope.passedOn(envelope.to, withOrigin(envelope.headers, { principal, node, judged }));
+    return node === undefined ? envelope : envelope.passedOn(envelope.to, withoutOrigin(envelope.headers));
+  }
+
+  /**
+   * Whether the other end may have buffers of the service `owner`, if there are any. The runtime of a thread or process of a service
+   * sees to its own end itself; about others it is asked, and whatever is sent meanwhile waits for its turn.
+   */
+  #judgeReceiver(
+    connection: Connection,
+    owner: string | undefined,
+  ): Promise<SoapFault | undefined> | SoapFault | undefined {
+    const { askMemory } = this.#owner;
+    const asking = this.#asking.get(connection);
+    if (owner === undefined || connection === this.#parent) return asking?.then(() => undefined);
+    if (askMemory === undefined) return this.#owner.judgeMemory(connection.principal, owner);
+    const answer = (asking ?? Promise.resolve()).then(() => askMemory(connection.principal));
+    this.#asking.set(connection, answer);
+    return answer.finally(() => {
+      if (this.#asking.get(connection) === answer) this.#asking.delete(connection);
+    });
   }
 
   /** The connection that messages to there took before. */
@@ -146,11 +228,16 @@ export class RuntimeNetwork implements Network {
   }
 
   #connectedNode(nodeId: string, to: string): Connection {
+    if (nodeId === this.parent) return this.#parent as Connection;
+    const child = this.#children.get(nodeId);
+    if (child !== undefined) return child;
     // The first that there was: who comes later with the same id does not get what is meant for it.
     const connection = this.#manager.connections.find(
       (one) => one.state !== 'connecting' && one.peer.nodeId === nodeId,
     );
     if (connection !== undefined) return connection;
+    // The runtime knows who is connected to it.
+    if (this.#parent !== undefined) return this.#parent;
     throw new SplitplaneError(
       'CONNECTION_LOST',
       `The runtime of ${to} is not connected. It has to connect to this one.`,
@@ -177,8 +264,8 @@ class RemoteAnswer implements Answer {
   readonly attached: readonly Attached[];
   readonly #message: Message;
 
-  constructor(message: Message) {
-    this.envelope = message.envelope;
+  constructor(message: Message, envelope: Envelope) {
+    this.envelope = envelope;
     this.attached = message.buffers;
     this.#message = message;
   }
@@ -193,6 +280,11 @@ class RemoteDelivery implements Delivery, Expiring {
   readonly verb: Verb | undefined;
   readonly attached: readonly Attached[];
   readonly deadlineAt: number;
+  readonly principal: string;
+  readonly node: string | undefined;
+  readonly owner: string | undefined;
+  readonly judged: boolean;
+  readonly connection: Connection | undefined;
   readonly #message: Message;
   readonly #owner: NetworkOwner;
   readonly #gone: AbortSignal;
@@ -201,30 +293,33 @@ class RemoteDelivery implements Delivery, Expiring {
   #signal: AbortSignal | undefined;
   #settled = false;
 
-  constructor(message: Message, owner: NetworkOwner, gone: AbortSignal) {
+  /** `origin` is whom it is from; `linked` says that the other end is a part of this runtime, or the runtime of this part. */
+  constructor(
+    message: Message,
+    runtime: NetworkOwner,
+    gone: AbortSignal,
+    origin: Origin & { readonly owner: string | undefined; readonly linked: boolean },
+  ) {
+    const { deadlineAt, connection } = message;
     this.envelope = message.envelope;
     this.verb = verbOf(message.envelope.action);
     this.attached = message.buffers;
-    const said = message.deadlineAt !== Infinity;
-    this.deadlineAt = said ? message.deadlineAt : performance.now() + owner.timeoutMs;
+    this.deadlineAt = deadlineAt === Infinity ? performance.now() + runtime.timeoutMs : deadlineAt;
+    this.principal = origin.principal;
+    this.node = origin.node;
+    this.judged = origin.judged;
+    this.owner = origin.owner;
+    this.connection = origin.linked ? undefined : connection;
     this.#message = message;
-    this.#owner = owner;
+    this.#owner = runtime;
     this.#gone = gone;
-    this.#slot = owner.deadlines.set(this, this.deadlineAt);
-  }
-
-  get principal(): string {
-    return this.#message.connection.principal;
+    this.#slot = runtime.deadlines.set(this, this.deadlineAt);
   }
 
   get settled(): boolean {
     // Who is gone waits for nothing.
     const gone = this.#gone.aborted && !this.envelope.wantsNoReply;
     return this.#settled || gone || this.#message.canceled;
-  }
-
-  get connection(): Connection {
-    return this.#message.connection;
   }
 
   /** Made when somebody wants it: for a small message it is what costs most. */

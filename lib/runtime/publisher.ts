@@ -80,11 +80,11 @@ export class Publisher {
 
   /** Throws Fault. */
   subscribe(
-    { principal, connection }: Pick<Delivery, 'principal' | 'connection'>,
+    { principal, node }: Pick<Delivery, 'principal' | 'node'>,
     { subscriber, types, expiresMs, count }: Received<typeof SUBSCRIBE.request>,
   ): Sending<typeof SUBSCRIBE.response> {
     // A peer names ports of its own only: nobody is made to talk to strangers.
-    if (connection !== undefined && !subscriber.startsWith(nodePrefix(connection.peer.nodeId))) {
+    if (node !== undefined && !subscriber.startsWith(nodePrefix(node))) {
       throw new Fault(
         'PermissionDenied',
         'A subscriber is a port of the runtime that subscribes. Name one of yours.',

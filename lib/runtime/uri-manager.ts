@@ -112,6 +112,16 @@ export class UriManager {
     return this.#table.get(this.#prefix + name);
   }
 
+  /** By what peers and parts of this runtime call it. */
+  get authorities(): readonly string[] {
+    return [...this.#own].filter((authority) => authority !== '');
+  }
+
+  /** Whether an authority is this runtime. */
+  isOwn(authority: string): boolean {
+    return this.#own.has(authority);
+  }
+
   /** The name that a URI gives to a service of this runtime; undefined for a URI of another runtime, or none. */
   ownName(uri: string): string | undefined {
     const parsed = parseServiceUri(uri);

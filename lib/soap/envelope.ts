@@ -246,6 +246,24 @@ export class Envelope implements Addressing {
     return new Envelope(parts, this.#body);
   }
 
+  /**
+   * The same message as somebody in between passes it on: under an id of its own, since two senders may have used one, with these
+   * other header blocks, and without wsa:ReplyTo and wsa:FaultTo, because the answer is for who passes it on. Shares the body.
+   */
+  passedOn(to: string, headers: readonly XmlElement[]): Envelope {
+    return this.#readdressed(to, undefined, headers);
+  }
+
+  /** This answer to a message that was passed on, as the answer to the message that it was before. Shares the body. */
+  answerTo(request: Envelope): Envelope {
+    const { action } = this;
+    const isFault = action === SOAP_FAULT_ACTION || action === ADDRESSING_FAULT_ACTION;
+    const endpoint = isFault ? (request.faultTo ?? request.replyTo) : request.replyTo;
+    const own = this.headers;
+    const headers = endpoint === undefined ? own : [...own, ...referenceParameterBlocks(endpoint)];
+    return this.#readdressed(endpoint?.address ?? ANONYMOUS, request, headers);
+  }
+
   /** The answer to this message, addressed as its wsa:ReplyTo asks. WS-Addressing 1.0 core, section 3.4. */
   reply(init: ReplyInit): Envelope {
     return this.#answer(this.replyTo, init);
@@ -264,6 +282,13 @@ export class Envelope implements Addressing {
   /** Whether the sender of this message wants no answer. */
   get wantsNoReply(): boolean {
     return this.replyTo?.address === NONE;
+  }
+
+  #readdressed(to: string, relatesTo: Envelope | undefined, headers: readonly XmlElement[]): Envelope {
+    const { action, references } = this;
+    const none = undefined;
+    const addressing = { to, action, messageId: ON_DEMAND, relatesTo, replyTo: none, faultTo: none } as const;
+    return new Envelope({ ...addressing, headers, references, blocks: none }, this.#body);
   }
 
   #answer(endpoint: EndpointReference | undefined, init: ReplyInit): Envelope {

@@ -11,6 +11,8 @@ export const WSA = 'http://www.w3.org/2005/08/addressing';
 export const XOP = 'http://www.w3.org/2004/08/xop/include';
 /** The header block that holds the references of a message. */
 export const REFERENCES = 'urn:splitplane:references:1';
+/** The header block by which a runtime tells the threads and processes of its services whom a message is from. */
+export const ORIGIN = 'urn:splitplane:origin:1';
 /** DSSP 1.0: verbs and fault subcodes. */
 export const DSSP = 'http://schemas.microsoft.com/xw/2004/10/dssp.html';
 /** Bound to the prefix `xml` everywhere. Namespaces in XML 1.0, section 3. */

@@ -1,4 +1,4 @@
-// Processes that tests start: programs of test/support/children, compiled beside the library when they are older than their
+// Processes that tests start: programs of test/support/children, and services for threads and processes, compiled beside the library when they are older than their
 // source (node 20 does not run TypeScript), each with a channel for messages. Every one is ended after its test.
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import { afterEach } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COMPILED = join(ROOT, 'build/test-children');
-const SOURCES = ['lib', 'examples', 'test/support/children'];
+const SOURCES = ['lib', 'examples', 'test/support/children', 'test/runtime/services'];
 
 let compiled = false;
 
@@ -44,8 +44,13 @@ export function compileWorkers(): void {
 
 /** The compiled program NAME of test/support/children: to fork, or to run as a worker. */
 export function program(name: string): string {
+  return compiledFile(`test/support/children/${name}`);
+}
+
+/** The compiled form of a source file, by its path from the root without ".ts". */
+export function compiledFile(name: string): string {
   compile();
-  return join(COMPILED, 'test/support/children', `${name}.js`);
+  return join(COMPILED, `${name}.js`);
 }
 
 const children = new Set<ChildProcess>();

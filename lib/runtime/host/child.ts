@@ -1,0 +1,55 @@
+// The thread or process of one service, from its first line to its last: a kernel of its own that is a part of the runtime which
+// started it, and the service on it, which cannot tell. Ends when the runtime says so, or is not there any more.
+import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { parentPort, Worker } from 'node:worker_threads';
+import { failureOf } from './failure.js';
+import type { FromChild, ToChild } from './messages.js';
+import { Part } from './part.js';
+import type { WatchdogInit } from './watchdog.js';
+
+/** What carrier.ts gives a process to see by that the runtime is gone, and how long it may take to end then. */
+const WATCHDOG: WatchdogInit = { pipe: 4, endMsMax: 3000 };
+
+function runInThread(port: NonNullable<typeof parentPort>): void {
+  const part = new Part((message) => {
+    port.postMessage(message);
+  });
+  port.on('message', (message: ToChild) => {
+    part.told(message);
+  });
+}
+
+function runInProcess(): void {
+  const send = (message: FromChild): void => {
+    // It may end while this is on its way, and then nobody wants to know.
+    if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+  };
+  const part = new Part(send);
+  new Worker(new URL('./watchdog.js', import.meta.url), {
+    execArgv: [],
+    name: 'watchdog',
+    workerData: WATCHDOG,
+  }).unref();
+  // Whoever stops the runtime from a terminal stops every process of it at once; the runtime does it in good order.
+  process.on('SIGINT', () => undefined);
+  process.on('uncaughtException', (error) => {
+    if (!process.connected) process.exit(1);
+    const message: FromChild = { kind: 'failed', failure: failureOf(error) };
+    process.send?.(message, undefined, undefined, () => process.exit(1));
+  });
+  process.on('message', (message) => {
+    part.told(message as ToChild);
+  });
+  process.on('disconnect', () => {
+    void part.end().finally(() => {
+      const { address } = part;
+      if (address !== undefined)
+        rmSync(dirname(address.slice('unix:'.length)), { recursive: true, force: true });
+      process.exit(1);
+    });
+  });
+}
+
+if (parentPort === null) runInProcess();
+else runInThread(parentPort);
