@@ -16,11 +16,12 @@ interface Block {
   readonly lines: readonly string[];
 }
 
-function tutorial(port: string): Block[] {
+/** What a section shows in blocks, in their order. */
+function blocksOf(section: string, port = PORT_SHOWN): Block[] {
   const text = readFileSync(new URL('../../docs/RUNTIME.md', import.meta.url), 'utf8');
-  const section = /^## Tutorial\n(.*?)^## /ms.exec(text)?.[1] ?? '';
-  return [...section.replaceAll(PORT_SHOWN, port).matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(
-    ([, kind = '', content = '']) => ({ kind, lines: content.trimEnd().split('\n') }),
+  const [, content = ''] = new RegExp(`^## ${section}\\n(.*?)^## `, 'ms').exec(text) ?? [];
+  return [...content.replaceAll(PORT_SHOWN, port).matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(
+    ([, kind = '', shown = '']) => ({ kind, lines: shown.trimEnd().split('\n') }),
   );
 }
 
@@ -97,7 +98,7 @@ test('every command prints what the tutorial says', { timeout: 120_000 }, async 
   const folder = makeProject();
   const going: Command[] = [];
   let commands = 0;
-  for (const block of tutorial(await freePort())) {
+  for (const block of blocksOf('Tutorial', await freePort())) {
     if (block.kind !== 'console') {
       const name = /^(?:\/\/|<!--) (\S+)/.exec(block.lines[0] ?? '')?.[1] ?? '';
       writeFileSync(join(folder, name), `${block.lines.join('\n')}\n`);
@@ -126,4 +127,26 @@ test('every command prints what the tutorial says', { timeout: 120_000 }, async 
   for (const command of going.reverse()) {
     expect(await command.end('SIGINT'), command.errors).toBe(0);
   }
+});
+
+test('the service that the reference shows stores and finds', { timeout: 60_000 }, async () => {
+  const folder = makeProject();
+  const port = await freePort();
+  const [contracts, service, manifest] = ['Contracts', 'Services', 'Manifests'].map((section) =>
+    blocksOf(section, port)[0]?.lines.join('\n'),
+  );
+  writeFileSync(join(folder, 'contracts.js'), contracts ?? '');
+  writeFileSync(join(folder, 'recorder.js'), service ?? '');
+  const unsecured = manifest?.replace(/<security .*\/>/, '<security off="true"/>') ?? '';
+  writeFileSync(join(folder, 'manifest.xml'), unsecured.replace(/ {2}<service name="files".*\n/, ''));
+  writeFileSync(join(folder, 'frame.raw'), 'pixels');
+  const running = new Command(['run', 'manifest.xml', '--json'], { cwd: folder });
+  await running.until(({ lines }) => lines.length > 0);
+  expect(running.json[0]).toMatchObject({ services: [{ name: 'recorder', state: 'running' }] });
+  const call = `splitplane call dos://127.0.0.1:${port}/recorder`;
+  const frame = '<Frame><sequence>7</sequence><label>sea</label><pixels>cid:frame.raw</pixels></Frame>';
+  expect((await run(`${call} Insert '${frame}' --buffer frame.raw`, folder)).join('')).toMatch(/>7<.*>6</);
+  expect((await run(`${call} Query '<Find><label>sea</label></Find>'`, folder)).join('')).toMatch(/>7<.*>6</);
+  expect((await run(`${call} Get`, folder)).join('')).toMatch(/RecorderState.*frames/);
+  expect(await running.end('SIGINT')).toBe(0);
 });
