@@ -60,6 +60,8 @@ export class RuntimeNetwork implements Network {
   /** Where the runtime is being asked who may have what, the last question. Its answer never rejects. */
   readonly #asking = new Map<Connection, Promise<SoapFault | undefined>>();
   #parent: Connection | undefined;
+  /** By wsa:To: the last request that waits for a connection to there. */
+  readonly #turns = new Map<string, Promise<Connection>>();
 
   constructor(manager: NetworkManager, owner: NetworkOwner) {
     this.#manager = manager;
@@ -107,7 +109,13 @@ export class RuntimeNetwork implements Network {
       let deadlineMs = remaining(deadlineAt);
       let connection = this.#known(envelope.to, nodeId);
       if (connection === undefined) {
-        connection = await this.#connectionFor(envelope.to, nodeId, { signal, deadlineMs });
+        const { to } = envelope;
+        const wanted = nodeId ?? nodeIdOf(parseServiceUri(to)?.authority ?? '');
+        connection =
+          wanted === undefined
+            ? await this.#connectInTurn(to, { signal, deadlineMs })
+            : this.#connectedNode(wanted, to);
+        this.#remember(nodeId ?? to, connection);
         deadlineMs = remaining(deadlineAt);
       }
       const verdict = this.#judgeReceiver(connection, gifts.length > 0 ? sender.owner : undefined);
@@ -216,15 +224,34 @@ export class RuntimeNetwork implements Network {
     return connection?.state === 'closed' ? undefined : connection;
   }
 
-  async #connectionFor(to: string, nodeId: string | undefined, options: ConnectOptions): Promise<Connection> {
-    const wanted = nodeId ?? nodeIdOf(parseServiceUri(to)?.authority ?? '');
-    const connection =
-      wanted === undefined
-        ? await this.#manager.connectionTo(to, { ...this.#owner.connectOptions, ...options })
-        : this.#connectedNode(wanted, to);
+  /**
+   * A connection to there, made if there is none. Whoever asks for the same while one is being made gets it in turn: the first
+   * message to somewhere must not be overtaken by the second.
+   */
+  async #connectInTurn(to: string, options: ConnectOptions): Promise<Connection> {
+    const before = this.#turns.get(to);
+    const connecting = this.#manager.connectionTo(to, { ...this.#owner.connectOptions, ...options });
+    const turn =
+      before === undefined
+        ? connecting
+        : connecting.then((connection) =>
+            before.then(
+              () => connection,
+              () => connection,
+            ),
+          );
+    this.#turns.set(to, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(to) === turn) this.#turns.delete(to);
+    }
+  }
+
+  #remember(destination: string, connection: Connection): void {
+    if (this.#turns.has(destination)) return;
     if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
-    this.#routes.set(nodeId ?? to, connection);
-    return connection;
+    this.#routes.set(destination, connection);
   }
 
   #connectedNode(nodeId: string, to: string): Connection {

@@ -155,7 +155,10 @@ export function bytes(): Field<Uint8Array, Buffer, 'one'> {
     },
     read(element, place) {
       const written = element.text().replace(/\s+/g, '');
-      if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(written))
+      if (
+        element.elements().length > 0 ||
+        !/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(written)
+      )
         throw badElement(place, 'is not base64');
       return Buffer.from(written, 'base64');
     },

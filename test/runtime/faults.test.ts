@@ -77,6 +77,14 @@ describe.each(PLACES)('$name', (at) => {
     pixels.release();
   });
 
+  test('messages of one sender arrive in their order, the very first ones too', async () => {
+    const { service, proxy } = await serve(new GateService('concurrent'));
+    service.release();
+    const numbers = Array.from({ length: 100 }, (_, number) => number);
+    await Promise.all(numbers.map((number) => proxy.wait({ number })));
+    expect(service.begun).toEqual(numbers);
+  });
+
   test('a flood is refused with QueuingLimitExceeded, and disturbs nobody else', async () => {
     const { home, away, service, proxy } = await serve(new GateService('exclusive', 4));
     const other = new GateService();
