@@ -20,6 +20,7 @@ export const METRICS = [
   'local_rate',
   'routing_rate',
   'request_rtt',
+  'process_rtt',
   'notify_rate',
   'lookup',
   'services_memory',
@@ -156,6 +157,7 @@ export function unitOf(metric: Metric | SoakMetric): Unit {
     case 'message_rtt':
     case 'read_rtt':
     case 'request_rtt':
+    case 'process_rtt':
     case 'lookup':
       return 'us';
     case 'message_rate':
@@ -177,6 +179,7 @@ export function payloadBytesPerOperation(task: Case): number {
     case 'frame_rtt':
     case 'message_rtt':
     case 'request_rtt':
+    case 'process_rtt':
       return 2 * task.size;
     default:
       return task.size;

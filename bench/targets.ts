@@ -168,6 +168,13 @@ const RUNTIME_TARGETS: readonly Target[] = [
     limit: 1.3,
     peer: { subject: 'manager' },
   },
+  {
+    own: { metric: 'process_rtt', size: SMALL_BYTES },
+    figure: 'median',
+    bound: 'at most',
+    limit: 1.3,
+    peer: { subject: 'manager' },
+  },
   { own: { metric: 'lookup', size: 100_000 }, figure: 'median', bound: 'at most', limit: 2 },
   { own: { metric: 'services_memory', size: 100_000 }, figure: 'median', bound: 'below', limit: 200 },
 ];

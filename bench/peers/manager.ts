@@ -2,6 +2,9 @@
  * The peer `manager`: the network manager's own request and answer, with the same body that the runtime's service gets. What the
  * runtime adds to it is what suite runtime tells.
  */
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { connect, element, Envelope, listen } from '../../lib/index.js';
 import { pairSubject, type Traffic } from '../pair.js';
 
@@ -10,7 +13,11 @@ const NAMESPACE = 'urn:splitplane:bench:runtime:1';
 export const managerSubject = pairSubject({
   name: 'manager',
   module: import.meta.url,
-  cases: [{ metric: 'request_rtt', size: 64, mode: 'event' }],
+  cases: [
+    { metric: 'request_rtt', size: 64, mode: 'event' },
+    // Over a unix socket, as runtimes do to processes of their own.
+    { metric: 'process_rtt', size: 64, mode: 'event' },
+  ],
   libraryCopiesPerByte: null,
 });
 
@@ -19,10 +26,12 @@ function bodyOf(name: string, number: string) {
 }
 
 export const traffic: Traffic = {
-  async serve(_task, _recorder, signal) {
-    const manager = await listen('tcp://127.0.0.1:0');
+  async serve({ metric }, _recorder, signal) {
+    const directory = await mkdtemp(`${tmpdir()}/splitplane-bench-`);
+    const manager = await listen(metric === 'process_rtt' ? `unix:${directory}/socket` : 'tcp://127.0.0.1:0');
     signal.addEventListener('abort', () => {
       manager.destroy();
+      rmSync(directory, { recursive: true, force: true });
     });
     void (async () => {
       for await (const message of manager.messages) {

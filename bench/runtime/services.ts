@@ -2,26 +2,17 @@
  * The program that holds many services at once and tells what that costs: resident memory, and the time to find one by its URI. It
  * obeys the harness over IPC and ends with it.
  */
-import { Runtime, Service } from '../../lib/runtime/index.js';
+import { Runtime } from '../../lib/runtime/index.js';
 import { UriManager } from '../../lib/runtime/uri-manager.js';
 import { Port, Schedule } from '../../lib/runtime/port.js';
 import { MIB } from '../measurement.js';
-import { Bench } from './contract.js';
+import BenchService from './service.js';
 
 /** Lookups timed together: a clock read costs as much as one. */
 const LOOKUPS_PER_READING = 1000;
 const READINGS = 2000;
 /** Coprime to every number of services used here, so that lookups jump about in the table. */
 const STRIDE = 7919;
-
-const handlers = {
-  ask: ({ body }: { readonly body: { readonly number: number } }) => ({ number: body.number }),
-};
-
-class BenchService extends Service<typeof Bench> {
-  readonly contract = Bench;
-  readonly handlers = handlers;
-}
 
 /** Resident MiB that `count` running services take. */
 async function measureMemory(count: number): Promise<number> {

@@ -2,14 +2,17 @@
  * The subject `splitplane` of suite runtime: services that talk by messages, within a runtime, between two over TCP, and many of
  * them. What is measured of another process is compared with the network manager's own request (bench/peers/manager.ts).
  */
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import { forkNode, kill, placement, withTimeout } from '../children.js';
 import { BenchError, MIB, type Budget, type Case, type Sample, type Subject } from '../measurement.js';
 import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
 import { Bench } from '../runtime/contract.js';
+import BenchService from '../runtime/service.js';
 import { element, Envelope, type RegisteredBuffer } from '../../lib/index.js';
-import { lend, Runtime, Service } from '../../lib/runtime/index.js';
+import { lend, Runtime } from '../../lib/runtime/index.js';
 
 const SERVICES_SCRIPT = new URL('../runtime/services.js', import.meta.url);
 /** Requests under way at once, from one sender. */
@@ -25,6 +28,7 @@ const PAIR_CASES: readonly Case[] = [
   { metric: 'routing_rate', size: 64, mode: 'event' },
   { metric: 'routing_rate', size: MIB, mode: 'event' },
   { metric: 'request_rtt', size: 64, mode: 'event' },
+  { metric: 'process_rtt', size: 64, mode: 'event' },
   { metric: 'notify_rate', size: SUBSCRIBERS, mode: 'event' },
 ];
 const SERVICES_CASES: readonly Case[] = [
@@ -63,13 +67,6 @@ async function measureServices({ metric, size: count }: Case, { timeoutMs }: Bud
   }
 }
 
-class BenchService extends Service<typeof Bench> {
-  readonly contract = Bench;
-  readonly handlers = {
-    ask: ({ body }: { readonly body: { readonly number: number } }) => ({ number: body.number }),
-  };
-}
-
 export const traffic: Traffic = {
   async serve(_task, _recorder, signal) {
     const runtime = await Runtime.start({
@@ -81,6 +78,10 @@ export const traffic: Traffic = {
   },
 
   async drive(task, uri, recorder, signal) {
+    if (task.metric === 'process_rtt') {
+      await askProcess(recorder, signal);
+      return;
+    }
     const network = task.metric === 'request_rtt' ? { listen: [], allowInsecure: false } : undefined;
     await using runtime = await Runtime.start({
       security: { off: true },
@@ -110,6 +111,23 @@ async function ask(runtime: Runtime, uri: string, recorder: Recorder, signal: Ab
     if (answer.number !== number) throw new Error('the answer is to another request');
     recorder.roundTrip(begin);
   }
+}
+
+/** A service of this runtime that lives in a process of its own, on the other half of the cores. */
+async function askProcess(recorder: Recorder, signal: AbortSignal): Promise<void> {
+  const cores = placement();
+  // What is started inherits where it may run.
+  await moveTo(cores.server);
+  const module = new URL('../runtime/service.js', import.meta.url).href;
+  const entry = { name: 'bench', module, host: 'process', partners: {}, at: { line: 1, column: 1 } } as const;
+  await using runtime = await Runtime.start();
+  const uri = await runtime.load(entry);
+  await moveTo(cores.client);
+  await ask(runtime, uri, recorder, signal);
+}
+
+async function moveTo(cores: string): Promise<void> {
+  await promisify(execFile)('taskset', ['-apc', cores, String(process.pid)]);
 }
 
 /** Request and answer between two services of one runtime; with a buffer it goes there and comes back. */
