@@ -54,8 +54,13 @@ export {
   type Sending,
 } from './shape.js';
 export { Console } from './services/console.js';
+export { Constructor } from './services/constructor.js';
 export { Directory } from './services/directory.js';
+export { ManifestLoader } from './services/manifest-loader.js';
+export { Memory } from './services/memory.js';
 export { Node } from './services/node.js';
+export { Security } from './services/security.js';
+export { UriNames } from './services/uri-manager.js';
 export type { RuntimeSnapshot, ServiceSnapshot } from './snapshot.js';
 export type { Subscribed, SubscribeOptions } from './subscriber.js';
 export { VERBS, type Verb } from './verbs.js';

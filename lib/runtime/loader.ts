@@ -264,10 +264,8 @@ export class ServiceLoader {
     const { name, partners, host, contract = '', at } = entry;
     const which = at === undefined ? 'The service' : `The service of line ${at.line}`;
     this.#kernel.log('error', name, `${which} did not start: ${describe(error)}`);
-    // Its name is another's, which is what is to be seen under it.
-    if (this.#services.has(name)) return;
     const port = { depth: 0, depthMax: 0, delivered: 0, refused: 0, faults: 0, running: 0 };
-    const problem = printable(messageOf(error), PROBLEM_LENGTH_MAX);
+    const problem = messageOf(error);
     const uri = this.#kernel.uris.prefix + name;
     // The name belongs to another service, which runs: that this one does not is in the log.
     if (this.#services.has(name)) return;
@@ -286,8 +284,11 @@ export class ServiceLoader {
 
   #remember(failed: ServiceSnapshot): void {
     if (this.#failed.size >= FAILURES_MAX) this.#failed.delete(this.#failed.keys().next().value as string);
-    this.#failed.set(failed.name, failed);
+    // What a module or a process says went wrong may be any text, and goes into messages.
+    const problem = printable(failed.problem ?? '', PROBLEM_LENGTH_MAX);
+    const remembered = { ...failed, problem };
+    this.#failed.set(failed.name, remembered);
     this.#names = undefined;
-    this.#tell('failed', failed);
+    this.#tell('failed', remembered);
   }
 }

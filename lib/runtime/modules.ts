@@ -1,4 +1,5 @@
 // Services from the modules that export them, and from those that come with the runtime. Knows nothing of where they run.
+import { basename } from 'node:path';
 import { SplitplaneError } from '../errors.js';
 import type { ServiceEntry } from './manifest.js';
 import { builtInService } from './services/index.js';
@@ -25,6 +26,7 @@ export async function importService(module: string): Promise<AnyService> {
   if (service instanceof Service) return service as AnyService;
   throw new SplitplaneError(
     'INVALID_ARGUMENT',
-    `${module} does not export a class that extends Service as its default.`,
+    // Whoever asked for it may be told; where it lies on this machine he need not know.
+    `${basename(module)} does not export a class that extends Service as its default.`,
   );
 }

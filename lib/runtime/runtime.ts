@@ -1,5 +1,6 @@
 // A runtime of the decentralized operating system, as programs embed it: started from a manifest or from options, with the services
 // that it loads and those that the program adds. Several can stand in one process, and each reaches the others' services by URI.
+import { dirname, resolve } from 'node:path';
 import type { RegisteredBuffer } from '../dataplane/memory.js';
 import { SplitplaneError } from '../errors.js';
 import type { NetworkManager } from '../network/manager.js';
@@ -18,11 +19,13 @@ import type { SecurityManager } from './security-manager.js';
 import type { AnyService, NotificationHandlers } from './service.js';
 import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
 import type { NodeFacts } from './services/node.js';
-import { OWN_NAMES, ownServices, type OwnAccess } from './services/own.js';
+import { OWN_NAMES, ownServices } from './services/own.js';
 import type { Subscribed, SubscribeOptions } from './subscriber.js';
 
-/** What a runtime without a manifest is made of. */
-export interface RuntimeInit extends Partial<Pick<Manifest, 'name' | 'network' | 'monitor' | 'services'>> {
+/** What a runtime without a manifest is made of. With a `source`, the constructor loads modules from its folder. */
+export interface RuntimeInit extends Partial<
+  Pick<Manifest, 'name' | 'source' | 'network' | 'monitor' | 'services'>
+> {
   /** Where there is a network, somebody has to say who may do what; without one it is off when left out. */
   readonly security?: SecurityEntry | undefined;
 }
@@ -61,13 +64,13 @@ export class Runtime implements AsyncDisposable {
    */
   static async start(from: string | RuntimeInit = {}, options: RuntimeOptions = {}): Promise<Runtime> {
     const manifest: RuntimeInit = typeof from === 'string' ? await readManifest(from) : from;
-    const { name = 'runtime', network, monitor, services = [] } = manifest;
+    const { name = 'runtime', source, network, monitor, services = [] } = manifest;
     const security = securityOf(manifest);
     const journal = new Journal(options.log ?? logToStderr);
     const kernel = await Kernel.start({ name, security, network }, journal.log);
     const runtime = new Runtime(name, kernel);
     try {
-      await runtime.#loadOwn(journal);
+      await runtime.#loadOwn(journal, source === undefined ? undefined : dirname(resolve(source)));
       // Before the other services: one that takes its time to start, or never does, is to be seen.
       if (monitor !== undefined) await runtime.#show(monitor.listen, network?.allowInsecure);
       await runtime.#loader.loadAll(services);
@@ -176,9 +179,16 @@ export class Runtime implements AsyncDisposable {
   }
 
   /** What is part of the runtime comes first, so that it sees what happens to the others. */
-  async #loadOwn(journal: Journal): Promise<void> {
-    const access: OwnAccess = { journal, services: this.#loader, node: this.#facts() };
-    const own = ownServices(access);
+  async #loadOwn(journal: Journal, folder: string | undefined): Promise<void> {
+    const { uris, security } = this.#kernel;
+    const own = ownServices({
+      journal,
+      loader: this.#loader,
+      names: uris,
+      node: this.#facts(),
+      security,
+      folder,
+    });
     for (const name of OWN_NAMES) await this.#loader.add(own[name], { name }, true);
   }
 

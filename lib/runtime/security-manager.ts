@@ -143,6 +143,12 @@ export class SecurityManager {
     return this.#recall(principal, MEMORY, path, contract) ?? this.#judge('memory', MEMORY, 'Get', access);
   }
 
+  /** What message() would decide, and by which rule, without its being noted or remembered. `path` is one that services have. */
+  verdict({ principal, verb, path, contract }: MessageAccess): Verdict {
+    if (this.off) return { allowed: true, rule: undefined };
+    return this.#rightsOf(principal).message(verb, path.startsWith('/') ? path.slice(1) : path, contract);
+  }
+
   /**
    * Who a peer is: by its credentials if it shows any, undefined if the policy does not know them; else by where it is
    * (authenticateByLocation). To be given to a NetworkManager.

@@ -10,6 +10,8 @@ export const REGISTRATIONS_MAX = 1_000_000;
 
 /** A line of the mapping table. */
 export interface Registration {
+  /** Counts registrations, from 1: the table is in this order. */
+  readonly serial: number;
   readonly uri: string;
   readonly name: string;
   /** "/" and the name: how policies call it. */
@@ -44,6 +46,7 @@ export class UriManager {
   readonly #judge: JudgeRegistration;
   readonly #table = new Map<string, Registration>();
   readonly #own = new Set<string>(['']);
+  #serial = 0;
   #prefix = LOCAL_PREFIX;
   #internalPrefix = LOCAL_PREFIX;
 
@@ -92,7 +95,8 @@ export class UriManager {
     if (this.#table.size >= REGISTRATIONS_MAX) {
       throw new Fault('InsufficientResources', `${REGISTRATIONS_MAX} names are registered. Remove some.`);
     }
-    const registration = { uri, name, path: `/${name}`, principal, contract, target, internal };
+    const serial = ++this.#serial;
+    const registration = { serial, uri, name, path: `/${name}`, principal, contract, target, internal };
     this.#table.set(uri, registration);
     return registration;
   }

@@ -7,7 +7,7 @@ import { Service, type Handlers } from '../service.js';
 import type { ServiceSnapshot } from '../snapshot.js';
 import { body, choice, integer, list, optional, record, text, type Received } from '../shape.js';
 import { partnerFields, partnersOf, SERVICE_STATES, serviceFields, summaryOf } from './descriptions.js';
-import { Page } from './page.js';
+import { firstNot, Page } from './page.js';
 
 /** Services of one answer. */
 export const DIRECTORY_PAGE_MAX = 256;
@@ -113,17 +113,4 @@ function matches(
   return (
     (kind === undefined || service.contract === kind) && (state === undefined || service.state === state)
   );
-}
-
-/** Where in a sorted list the first text stands that is not before `text`, or not `text` itself either. */
-export function firstNot(sorted: readonly string[], text: string, beyond: boolean): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const one = sorted[middle] as string;
-    if (one < text || (beyond && one === text)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -2,10 +2,17 @@
 import { SplitplaneError } from '../../errors.js';
 import type { AnyService } from '../service.js';
 import { FilesService } from './files/service.js';
+import { MemoryService } from './memory.js';
 
 const BUILT_IN: Readonly<Record<string, () => AnyService>> = {
   files: () => new FilesService(),
+  memory: () => new MemoryService(),
 };
+
+/** The kinds there are. */
+export function builtInNames(): readonly string[] {
+  return Object.keys(BUILT_IN);
+}
 
 /** A new service of this kind. Throws INVALID_ARGUMENT for a name that none has. */
 export function builtInService(name: string): AnyService {
@@ -13,6 +20,6 @@ export function builtInService(name: string): AnyService {
   if (make !== undefined) return make();
   throw new SplitplaneError(
     'INVALID_ARGUMENT',
-    `No built-in service is called ${name}; there are ${Object.keys(BUILT_IN).join(', ')}.`,
+    `No built-in service is called ${name}; there are ${builtInNames().join(', ')}.`,
   );
 }

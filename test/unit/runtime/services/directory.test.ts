@@ -6,8 +6,8 @@ import {
   DIRECTORY_PAGE_MAX,
   DIRECTORY_SCAN_MAX,
   DirectoryService,
-  firstNot,
 } from '../../../../lib/runtime/services/directory.js';
+import { firstNot } from '../../../../lib/runtime/services/page.js';
 import type { ServiceSnapshot } from '../../../../lib/runtime/snapshot.js';
 import { code, until } from '../../../support/events.js';
 import { PLACES, startRuntime, subcode } from '../../../support/runtimes.js';
