@@ -56,12 +56,13 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
 });
 
-/** A manifest on disk with this inside. */
-function manifestFile(inside: string): string {
+/** A manifest on disk with this inside, and its policy. */
+function manifestFile(inside: string, security = '<security off="true"/>', policy?: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'steps-'));
   folders.push(folder);
   const file = join(folder, 'manifest.xml');
-  const open = '<manifest xmlns="urn:splitplane:manifest:1" name="from-xml"><security off="true"/>';
+  if (policy !== undefined) writeFileSync(join(folder, 'policy.xml'), policy);
+  const open = `<manifest xmlns="urn:splitplane:manifest:1" name="from-xml">${security}`;
   writeFileSync(file, `<?xml version="1.0"?>\n${open}\n${inside}\n</manifest>\n`);
   return file;
 }
@@ -92,6 +93,19 @@ describe('the system is loaded', () => {
     const wrong = await failure(startRuntime(manifestFile('<service nam="a"/>')));
     expect(wrong).toBeInstanceOf(ManifestError);
     expect(wrong.message).toMatch(/manifest\.xml:3:\d+: /);
+  });
+
+  test('410 the loader loads the security manager', async () => {
+    // Before everything else: without a policy nothing that follows is allowed, not even what the manifest itself names.
+    const runtime = await startRuntime(manifestFile(counterEntry('a'), ''));
+    const failed = runtime.snapshot().services.find(({ name }) => name === 'a');
+    expect(failed).toMatchObject({ state: 'failed' });
+    expect(await subcode(runtime.proxy(Counter, 'dos:///directory').add({ count: 1 }))).toBe(
+      'PermissionDenied',
+    );
+    // And a policy that is none keeps the runtime from starting at all.
+    const broken = manifestFile(counterEntry('a'), '', '<policy');
+    expect((await failure(startRuntime(broken))).code).toBe('POLICY_INVALID');
   });
 
   test('412 the loader loads the URI manager', async () => {
@@ -224,6 +238,24 @@ describe('a service gets its URI', () => {
     expect(await echo.say({ words: 'now' })).toEqual({ words: 'now' });
     await runtime.unload('echo');
     expect(await subcode(echo.say({ words: 'late' }))).toBe('UnknownEntry');
+  });
+
+  test('430 the security manager approves or refuses the registration', async () => {
+    const policy = `<policy xmlns="urn:splitplane:policy:1">
+      <role name="ours"><member principal="service:*"/></role>
+      <allow roles="ours" register="front/*"/>
+      <deny roles="ours" register="front/secret"/>
+    </policy>`;
+    const services = ['front/door', 'front/secret', 'back'].map((name) => counterEntry(name)).join('');
+    const runtime = await startRuntime(manifestFile(services, '', policy));
+    const states = runtime.snapshot().services.map(({ name, state }) => `${name} ${state}`);
+    expect(states).toEqual(
+      expect.arrayContaining(['front/door running', 'front/secret failed', 'back failed']),
+    );
+    expect(await failure(runtime.add(new Echo(), { name: 'back/door' }))).toMatchObject({
+      fault: { subcodes: [{ localName: 'PermissionDenied' }] },
+    });
+    expect(await runtime.add(new Echo(), { name: 'front/window' })).toBe('dos:///front/window');
   });
 
   test('432-434 it gave a preferred name, or the URI manager generates a unique one', async () => {
