@@ -74,6 +74,8 @@ export interface Delivery {
   /** Answers; `gifts` are the receiver's from now on. `owner` is the path of the service that answers. */
   answer(envelope: Envelope, gifts: readonly Gift[], owner: string | undefined): void;
   refuse(fault: SoapFault): void;
+  /** Has it end at this time (performance.now() milliseconds), if that is before it would anyway. */
+  shorten(deadlineAt: number): void;
   /** The receiver is done with it: what was attached and not resolved goes back. */
   release(): void;
 }
@@ -99,7 +101,7 @@ export class LocalDelivery implements Delivery, Expiring {
   readonly envelope: Envelope;
   readonly verb: Verb | undefined;
   readonly attached: readonly LocalAttached[];
-  readonly deadlineAt: number;
+  deadlineAt: number;
   readonly node: undefined;
   readonly owner: undefined;
   readonly judged = false;
@@ -109,7 +111,7 @@ export class LocalDelivery implements Delivery, Expiring {
   readonly #reject: (error: unknown) => void;
   readonly #deadlines: Deadlines;
   readonly #judge: JudgeMemory;
-  readonly #slot: number;
+  #slot: number;
   #settled = false;
   #abort: AbortController | undefined;
   #stopWatching: (() => void) | undefined;
@@ -167,6 +169,13 @@ export class LocalDelivery implements Delivery, Expiring {
 
   refuse(fault: SoapFault): void {
     if (this.#settle()) this.#resolve(new LocalAnswer(this.envelope.replyFault(fault), NO_GIFTS));
+  }
+
+  shorten(deadlineAt: number): void {
+    if (this.#settled || deadlineAt >= this.deadlineAt) return;
+    this.#deadlines.clear(this, this.#slot);
+    this.deadlineAt = deadlineAt;
+    this.#slot = this.#deadlines.set(this, deadlineAt);
   }
 
   release(): void {

@@ -11,20 +11,19 @@ import { describe, type Kernel } from './kernel.js';
 import { Port } from './port.js';
 import { Publisher } from './publisher.js';
 import type { ServiceDescription } from './service-contract.js';
-import { ServiceReceiver, type ReceiverOwner } from './service-receiver.js';
+import { ServiceReceiver, type PortLimits, type ReceiverOwner } from './service-receiver.js';
 import type { AnyService, NotificationHandlers, ServiceContext } from './service.js';
 import type { ServiceSnapshot, ServiceState } from './snapshot.js';
 import type { Subscribed, SubscribeOptions } from './subscriber.js';
 import type { Registration } from './uri-manager.js';
 
-export interface LoadInit {
+export interface LoadInit extends PortLimits {
   /** The name it would like; generated when left out. */
   readonly name?: string | undefined;
   /** By the name that the service has for each: a URI. */
   readonly partners?: Readonly<Record<string, string>> | undefined;
   /** The initial state, as an infoset. */
   readonly state?: XmlElement | undefined;
-  readonly queueMax?: number | undefined;
 }
 
 /** What a loaded service asks of who loaded it. */
@@ -44,7 +43,7 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
   readonly partners: Readonly<Record<string, string>>;
   readonly #kernel: Kernel;
   readonly #owner: LoadOwner;
-  readonly #queueMax: number | undefined;
+  readonly #limits: PortLimits;
   readonly #port: Port;
   readonly #publisher: Publisher;
   readonly #client: Client;
@@ -61,7 +60,7 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
     this.#kernel = kernel;
     this.#service = service;
     this.#owner = owner;
-    this.#queueMax = init.queueMax;
+    this.#limits = { queueMax: init.queueMax, timeoutMs: init.timeoutMs };
     this.partners = init.partners ?? {};
     this.#publisher = new Publisher(this.#contract, (envelope, gifts) => this.#client.send(envelope, gifts));
     this.#receiver = this.#receiverOf(service);
@@ -287,7 +286,7 @@ export class LoadedService implements ServiceContext, ReceiverOwner {
   }
 
   #receiverOf(service: AnyService): ServiceReceiver {
-    return new ServiceReceiver(service, this.#publisher, this, this.#queueMax);
+    return new ServiceReceiver(service, this.#publisher, this, this.#limits);
   }
 
   #remove(why: SoapFault): void {

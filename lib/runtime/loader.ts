@@ -220,8 +220,8 @@ export class ServiceLoader {
     throw new SplitplaneError('INVALID_ARGUMENT', `There is no service called ${name} here.`);
   }
 
-  #initOf({ name, partners, state, queueMax }: ServiceEntry): LoadInit {
-    return { name, partners: this.#partnersOf(partners), state, queueMax };
+  #initOf({ name, partners, state, queueMax, timeoutMs }: ServiceEntry): LoadInit {
+    return { name, partners: this.#partnersOf(partners), state, queueMax, timeoutMs };
   }
 
   #register(service: AnyService, init: LoadInit, trusted: boolean): LoadedService {

@@ -306,7 +306,7 @@ class RemoteDelivery implements Delivery, Expiring {
   readonly envelope: Envelope;
   readonly verb: Verb | undefined;
   readonly attached: readonly Attached[];
-  readonly deadlineAt: number;
+  deadlineAt: number;
   readonly principal: string;
   readonly node: string | undefined;
   readonly owner: string | undefined;
@@ -315,7 +315,7 @@ class RemoteDelivery implements Delivery, Expiring {
   readonly #message: Message;
   readonly #owner: NetworkOwner;
   readonly #gone: AbortSignal;
-  readonly #slot: number;
+  #slot: number;
   #late: AbortController | undefined;
   #signal: AbortSignal | undefined;
   #settled = false;
@@ -374,6 +374,13 @@ class RemoteDelivery implements Delivery, Expiring {
 
   refuse(fault: SoapFault): void {
     if (this.#settle() && !this.envelope.wantsNoReply) this.#send(this.envelope.replyFault(fault), []);
+  }
+
+  shorten(deadlineAt: number): void {
+    if (this.#settled || deadlineAt >= this.deadlineAt) return;
+    this.#owner.deadlines.clear(this, this.#slot);
+    this.deadlineAt = deadlineAt;
+    this.#slot = this.#owner.deadlines.set(this, deadlineAt);
   }
 
   release(): void {

@@ -27,6 +27,8 @@ export type Concurrency = 'exclusive' | 'concurrent-reads' | 'concurrent';
 export interface Receiver {
   readonly concurrency: Concurrency;
   readonly queueMax: number;
+  /** Milliseconds that a message may take from when it comes, whatever its sender allows; undefined for no such bound. */
+  readonly timeoutMs?: number | undefined;
   /** Whether messages with this verb belong here at all; judged before a message waits. */
   accepts(verb: Verb | undefined): SoapFault | undefined;
   /** Handles a message and answers it. Undefined when it is done at once. Never throws, never rejects. */
@@ -117,6 +119,8 @@ export class Port {
       return;
     }
     this.#delivered++;
+    const { timeoutMs } = this.#receiver;
+    if (timeoutMs !== undefined) delivery.shorten(performance.now() + timeoutMs);
     (this.#waiting ??= new Fifo()).push(delivery);
     this.#wake();
   }

@@ -30,6 +30,14 @@ import {
 } from './service-contract.js';
 import type { AnyService, Call } from './service.js';
 
+/** What the manifest says of the port, and else the service, or nobody. */
+export interface PortLimits {
+  /** Messages that wait. */
+  readonly queueMax?: number | undefined;
+  /** Milliseconds that a message may take from when it comes. */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** What the receiver gets from the runtime. */
 export interface ReceiverOwner {
   /** What its buffers belong to. */
@@ -45,6 +53,7 @@ type AnyHandler = (call: Call) => unknown;
 
 export class ServiceReceiver implements Receiver {
   readonly queueMax: number;
+  readonly timeoutMs: number | undefined;
   readonly #service: AnyService;
   readonly #contract: AnyContract;
   readonly #handlers: Readonly<Record<string, AnyHandler>>;
@@ -52,9 +61,11 @@ export class ServiceReceiver implements Receiver {
   readonly #owner: ReceiverOwner;
   #faults = 0;
 
-  constructor(service: AnyService, publisher: Publisher, owner: ReceiverOwner, queueMax = service.queueMax) {
+  constructor(service: AnyService, publisher: Publisher, owner: ReceiverOwner, limits: PortLimits) {
+    const { queueMax = service.queueMax, timeoutMs } = limits;
     checkService(service, queueMax);
     this.queueMax = queueMax;
+    this.timeoutMs = timeoutMs;
     this.#service = service;
     this.#contract = service.contract as AnyContract;
     this.#handlers = service.handlers as Readonly<Record<string, AnyHandler>>;

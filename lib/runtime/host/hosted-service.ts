@@ -207,12 +207,12 @@ export class HostedService {
 
   #beginning(): Beginning {
     const { nodeId, address } = this.#door;
-    const { name, module, builtin, contract, queueMax } = this.#entry;
+    const { name, module, builtin, contract, queueMax, timeoutMs } = this.#entry;
     const { prefix, authorities } = this.#kernel.uris;
     return {
       runtime: { nodeId, address, prefix, authorities },
       network: this.#kernel.binding,
-      service: { name, module, builtin, contract, partners: this.partners, queueMax },
+      service: { name, module, builtin, contract, partners: this.partners, queueMax, timeoutMs },
     };
   }
 

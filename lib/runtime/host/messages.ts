@@ -23,6 +23,7 @@ export interface Beginning {
     readonly contract: string | undefined;
     readonly partners: Readonly<Record<string, string>>;
     readonly queueMax: number | undefined;
+    readonly timeoutMs: number | undefined;
   };
 }
 

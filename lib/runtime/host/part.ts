@@ -78,7 +78,7 @@ export class Part {
   async #begin(beginning: Beginning): Promise<void> {
     this.#beginning = beginning;
     const { runtime, network, service } = beginning;
-    const { name, partners, queueMax } = service;
+    const { name, partners, queueMax, timeoutMs } = service;
     const log = (level: LogLevel, _source: string, text: string): void => {
       this.#log(level, text);
     };
@@ -101,7 +101,7 @@ export class Part {
     this.#service = new LoadedService(
       this.#kernel,
       made,
-      { name, partners, queueMax },
+      { name, partners, queueMax, timeoutMs },
       {
         trusted: true,
         drop: () => this.#drop(),
