@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { expect, test } from 'vitest';
 import { parseManifest } from '../../lib/runtime/manifest.js';
+import { builtInNames } from '../../lib/runtime/services/index.js';
 import { OWN_NAMES } from '../../lib/runtime/services/own.js';
 import { judge } from '../support/xmllint.js';
 
@@ -34,8 +35,9 @@ test('the steps of the method stand in files that there are', () => {
   }
 });
 
-test('the services of every runtime', () => {
-  expect(column('Built-in services', 'name')).toEqual(expect.arrayContaining([...OWN_NAMES]));
+test('the services of every runtime, the kinds of others, and no more', () => {
+  expect(column('Built-in services', 'name').sort()).toEqual([...OWN_NAMES].sort());
+  expect(column('Built-in services', 'kind').sort()).toEqual([...builtInNames()].sort());
 });
 
 test('the manifests that are shown are some', () => {
