@@ -47,6 +47,9 @@ export interface NetworkOwner {
   gone(nodeId: string): void;
 }
 
+/** Messages that are being passed on and were not answered yet. */
+const RELAYS_MAX = 10_000;
+
 export class RuntimeNetwork implements Network {
   readonly #manager: NetworkManager;
   readonly #owner: NetworkOwner;
@@ -59,6 +62,9 @@ export class RuntimeNetwork implements Network {
   readonly #paths = new WeakMap<Connection, string>();
   /** Where the runtime is being asked who may have what, the last question. Its answer never rejects. */
   readonly #asking = new Map<Connection, Promise<SoapFault | undefined>>();
+  /** By where they come from and go to: settles when the last message that is passed on there has been sent. */
+  readonly #relays = new Map<string, Promise<void>>();
+  #relayCount = 0;
   #parent: Connection | undefined;
   /** By wsa:To: the last request that waits for a connection to there. */
   readonly #turns = new Map<string, Promise<Connection>>();
@@ -152,19 +158,44 @@ export class RuntimeNetwork implements Network {
   }
 
   relay(delivery: Delivery, nodeId: string, path: string | undefined): void {
-    void this.#relay(delivery, nodeId, path).finally(() => {
+    if (this.#relayCount >= RELAYS_MAX) {
+      const reason = `${RELAYS_MAX} messages are being passed on already. Send again when some were answered.`;
+      delivery.refuse(SoapFault.dssp('QueuingLimitExceeded', reason));
+      delivery.release();
+      return;
+    }
+    this.#relayCount++;
+    const way = `${delivery.node ?? ''} ${nodeId}`;
+    const before = this.#relays.get(way);
+    let sent!: () => void;
+    const turn = new Promise<void>((resolve) => {
+      sent = resolve;
+    });
+    this.#relays.set(way, turn);
+    void this.#relay(delivery, nodeId, path, { before, sent }).finally(() => {
+      sent();
+      if (this.#relays.get(way) === turn) this.#relays.delete(way);
+      this.#relayCount--;
       delivery.release();
     });
   }
 
-  async #relay(delivery: Delivery, nodeId: string, path: string | undefined): Promise<void> {
+  /** What moves with a message takes its time, and messages are to arrive in the order in which they were sent. */
+  async #relay(
+    delivery: Delivery,
+    nodeId: string,
+    path: string | undefined,
+    { before, sent }: { readonly before: Promise<void> | undefined; readonly sent: () => void },
+  ): Promise<void> {
     const { envelope, attached, principal, owner, node, deadlineAt, signal } = delivery;
-    let gifts: readonly Gift[] = [];
     try {
-      gifts = await takeOver(envelope, attached, signal);
+      const gifts = attached.length > 0 ? await takeOver(envelope, attached, signal) : [];
+      if (before !== undefined) await before;
       const sender = { principal, owner, node };
       const judged = path !== undefined;
-      const answer = await this.request({ envelope, gifts, sender, deadlineAt, signal, judged }, nodeId);
+      const answering = this.request({ envelope, gifts, sender, deadlineAt, signal, judged }, nodeId);
+      sent();
+      const answer = await answering;
       try {
         const back = await takeOver(answer.envelope, answer.attached, signal);
         delivery.answer(answer.envelope, back, path);

@@ -1,7 +1,21 @@
 // Services in threads and in processes: neither they nor their callers can tell. The same operations are asked of a probe beside its
 // callers, in a thread and in a process; by the program, by a service of each kind, and by another runtime over TCP.
 import { describe, expect, test } from 'vitest';
-import { bytesOf, digestOf, HOSTS, Probe, probeAt, startHosting, type Hosting } from '../support/hosts.js';
+import type * as library from '../../lib/runtime/index.js';
+import type { ServiceSnapshot } from '../../lib/runtime/index.js';
+import { until } from '../support/events.js';
+import { subcode } from '../support/runtimes.js';
+import {
+  bytesOf,
+  digestOf,
+  element,
+  HOSTS,
+  lend,
+  Probe,
+  probeAt,
+  startHosting,
+  type Hosting,
+} from '../support/hosts.js';
 
 const LISTENING = { listen: ['tcp://127.0.0.1:0'], allowInsecure: false };
 const DIALING = { listen: [], allowInsecure: false };
@@ -56,5 +70,124 @@ describe.each(HOSTS)('a service with host="%s"', (host) => {
     expect(forwarded).toMatchObject(digestOf(bytesOf(LARGE, 3)));
     const fetched = await probe.fetch({ uri: `${home.prefix}other`, length: LARGE });
     expect(fetched).toMatchObject(digestOf(bytesOf(LARGE, 5)));
+  });
+
+  test('has its state, its partners and its log; its faults say what they say anywhere', async () => {
+    const state = element('urn:splitplane:test:probe', 'ProbeState', [
+      element('urn:splitplane:test:probe', 'note', 'from <the> manifest'),
+    ]);
+    const entries = [
+      probeAt(host, { state, partners: { friend: 'other' } }),
+      probeAt('here', { name: 'other' }),
+    ];
+    const home = await startHosting({ services: entries });
+    const probe = home.proxy(Probe, `${home.prefix}probe`);
+    expect(await probe.$state()).toMatchObject({ note: 'from <the> manifest' });
+    expect(await probe.partner()).toMatchObject({ from: 'service:probe', uri: `${home.prefix}other` });
+    await probe.say({ text: 'a line' });
+    await until(() => home.lines.some(({ source, text }) => source === 'probe' && text === 'a line'));
+    await expect(probe.refuse({ reason: 'It is there.' })).rejects.toMatchObject({
+      code: 'FAULT',
+      fault: { reason: 'It is there.', subcodes: [{ localName: 'DuplicateEntry' }] },
+    });
+    expect(await subcode(probe.fail())).toBe('OperationFailed');
+    const unknown = home.proxy(Probe, `${home.prefix}nobody`);
+    expect(await subcode(unknown.who())).toBe('UnknownEntry');
+    expect(await subcode(probe.fetch({ uri: `${home.prefix}nobody`, length: 8 }))).toBe('OperationFailed');
+    const snapshot = (): ServiceSnapshot | undefined =>
+      home.snapshot().services.find(({ name }) => name === 'probe');
+    expect(snapshot()).toMatchObject({ host, state: 'running', contract: Probe.uri });
+    await until(() => snapshot()?.port.faults === 3 && snapshot()?.port.delivered === 6);
+  });
+
+  test('lends and is lent buffers, to be read and to be written', async () => {
+    const home = await startHosting({ services: [probeAt(host)] });
+    const probe = home.proxy(Probe, `${home.prefix}probe`);
+    const target = home.allocate(LARGE);
+    await probe.fillIn({ seed: 9, target: lend(target, 'write') });
+    expect(target.bytes.equals(bytesOf(LARGE, 9))).toBe(true);
+    target.release();
+    const borrowed = await probe.borrow({ length: LARGE, seed: 4 });
+    const bytes = await borrowed.bytes.resolve();
+    expect(bytes.bytes.equals(bytesOf(LARGE, 4))).toBe(true);
+    bytes.release();
+    borrowed[Symbol.dispose]();
+    await until(async () => (await probe.returned()).count === 1);
+    await until(() => (home.snapshot().memory?.buffers ?? 0) === 0);
+  });
+
+  test('sees that nobody waits any more: canceled, and too late', async () => {
+    const home = await startHosting({ services: [probeAt(host)] });
+    const probe = home.proxy(Probe, `${home.prefix}probe`);
+    const stop = new AbortController();
+    const waiting = probe.wait({}, { signal: stop.signal });
+    await until(async () => (await probe.waits()).now === 1);
+    stop.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED' });
+    await until(async () => (await probe.waits()).gaveUp === 1);
+    expect(await subcode(probe.wait({}, { timeoutMs: 50 }))).toBe('ResponseTimeout');
+    await until(async () => (await probe.waits()).gaveUp === 2);
+  });
+
+  test.each(HOSTS)('tells one with host="%s", the program and another runtime', async (other) => {
+    const entries = [probeAt(host), probeAt(other, { name: 'other' })];
+    const home = await startHosting({ network: LISTENING, services: entries });
+    const away = await startHosting({ network: DIALING });
+    const uri = `${home.prefix}probe`;
+    const probe = home.proxy(Probe, uri);
+    const watcher = home.proxy(Probe, `${home.prefix}other`);
+    const told: string[] = [];
+    const subscribed = [];
+    await watcher.watch({ uri });
+    for (const [name, runtime] of Object.entries({ home, away })) {
+      const handler = async ({
+        body,
+      }: {
+        body: { number: number; bytes?: library.Attached | undefined };
+      }) => {
+        const bytes = await body.bytes?.resolve();
+        told.push(`${name} ${body.number} ${bytes?.bytes.equals(bytesOf(bytes.length, body.number))}`);
+        bytes?.release();
+      };
+      subscribed.push(await runtime.subscribe(Probe, uri, { told: handler }));
+    }
+    await probe.tell({ count: 2, bytes: true });
+    await until(() => told.length === 4);
+    expect(told.toSorted()).toEqual(['away 1 true', 'away 2 true', 'home 1 true', 'home 2 true']);
+    const sums = [1, 2].map((seed) => digestOf(bytesOf(1 << 20, seed)).sha256);
+    await until(async () => (await watcher.seen()).told.length === 2);
+    const seen = sums.map((sha256, index) => `${index + 1} from service:probe ${sha256}`);
+    expect((await watcher.seen()).told).toEqual(seen);
+    // What was lent to three of them returns once.
+    await until(async () => (await probe.returned()).count === 2);
+    for (const each of subscribed) {
+      expect(await each.unsubscribe()).toMatchObject({ published: 2, delivered: 2, dropped: 0, failed: 0 });
+    }
+  });
+
+  test('forgets a subscriber whose runtime is gone', async () => {
+    const home = await startHosting({ network: LISTENING, services: [probeAt(host)] });
+    const away = await startHosting({ network: DIALING });
+    await away.subscribe(Probe, `${home.prefix}probe`, { told: () => undefined });
+    const count = (): number | undefined =>
+      home.snapshot().services.find(({ name }) => name === 'probe')?.subscribers;
+    await until(() => count() === 1);
+    for (const connection of away.network?.connections ?? []) await connection.close();
+    await until(() => count() === 0);
+  });
+
+  test('can be replaced, dropped and loaded again', async () => {
+    const home = await startHosting({ services: [probeAt(host)] });
+    const uri = `${home.prefix}probe`;
+    const probe = home.proxy(Probe, uri);
+    await home.replace('probe');
+    expect(await probe.who()).toMatchObject({ uri });
+    await probe.$drop();
+    expect(await subcode(probe.who())).toBe('UnknownEntry');
+    expect(await home.load(probeAt(host))).toBe(uri);
+    expect(await probe.who()).toMatchObject({ uri });
+    await home.unload('probe');
+    expect(await subcode(probe.who())).toBe('UnknownEntry');
+    expect(home.lines.filter(({ text }) => text === 'stopped')).toHaveLength(3);
   });
 });

@@ -2,6 +2,7 @@
 // are of the compiled library, with the compiled services; what they give and take must come from there, too.
 import { pathToFileURL } from 'node:url';
 import { afterEach } from 'vitest';
+import type * as transport from '../../lib/index.js';
 import type * as library from '../../lib/runtime/index.js';
 import type { LogLine } from './runtimes.js';
 import type * as probe from '../runtime/services/probe.js';
@@ -12,6 +13,7 @@ async function compiled<M>(name: string): Promise<M> {
 }
 
 const { Runtime } = await compiled<typeof library>('lib/runtime/index');
+export const { element } = await compiled<typeof transport>('lib/index');
 export const { lend } = await compiled<typeof library>('lib/runtime/index');
 export const { Probe, bytesOf, digestOf } = await compiled<typeof probe>('test/runtime/services/probe');
 export type Hosting = library.Runtime & { readonly lines: readonly LogLine[] };

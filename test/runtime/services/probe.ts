@@ -28,6 +28,7 @@ const Digest = body('Digest', { length: integer(), sha256: text() });
 export const Probe = contract('urn:splitplane:test:probe', {
   operations: {
     who: Submit(body('Who', {}), body('You', { from: text(), connection: boolean(), uri: text() })),
+    pid: Query(body('Pid', {}), body('ItsPid', { pid: integer() })),
     keep: Insert(Block, Digest),
     show: Query(body('Show', { length: integer(), seed: integer() }), Block),
     /** The same buffer, lent. */
@@ -97,6 +98,7 @@ export default class extends Service<typeof Probe> {
 
   readonly handlers: Handlers<typeof Probe> = {
     who: ({ from, connection }) => ({ from, connection: connection !== undefined, uri: this.uri }),
+    pid: () => ({ pid: process.pid }),
     keep: async ({ body: { bytes } }) => consumed(await bytes.resolve()),
     show: ({ body: { length, seed } }) => {
       const bytes = this.allocate(length);
