@@ -1,23 +1,29 @@
-// A connection to a serving process: connects, asks, and turns faults into failures. Knows nothing of what is asked.
+// A connection to a serving process, as a runtime that only dials: connects, gives out proxies of the services there, and turns faults
+// into failures. Knows nothing of what is asked.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PassedOver } from '../dataplane/native.js';
-import { NetworkManager } from '../network/manager.js';
-import type { Connection, SendOptions } from '../network/connection.js';
-import type { Message } from '../network/message.js';
-import type { Envelope } from '../soap/envelope.js';
+import type { NetworkManager } from '../network/manager.js';
+import type { Connection } from '../network/connection.js';
 import { failureOfFault, printable } from '../runtime/failure.js';
+import { Runtime, type Proxy } from '../runtime/index.js';
+import type { AnyContract } from '../runtime/contract.js';
+import type { Tuning } from '../runtime/kernel.js';
+import { emptyPolicy } from '../runtime/policy.js';
+import { nodePrefix } from '../runtime/uri.js';
+import { FaultError } from '../soap/fault.js';
 import type { ConnectingOptions } from './options.js';
 import { note } from './terminal.js';
-import { Fields, request, type Action, type Attributes } from './wire.js';
 
 /** How long the end of a connection may take. */
 const GOODBYE_MS = 1000;
 
 export class Client implements Disposable {
+  readonly runtime: Runtime;
   readonly manager: NetworkManager;
   readonly connection: Connection;
 
-  constructor(manager: NetworkManager, connection: Connection) {
+  constructor(runtime: Runtime, manager: NetworkManager, connection: Connection) {
+    this.runtime = runtime;
     this.manager = manager;
     this.connection = connection;
   }
@@ -25,24 +31,45 @@ export class Client implements Disposable {
   /** Settles when the peer has let us in. Rejects as NetworkManager.connect does. */
   static async connect(
     address: string,
+    options: Pick<ConnectingOptions, 'poll' | 'transport' | 'allowInsecure'>,
+    signal?: AbortSignal,
+  ): Promise<Client> {
+    const client = await Client.dial(address, options, {}, signal);
+    const { connection, manager } = client;
+    tellPassedOver(manager, connection.facts.passedOver);
+    connection.on('interrupted', ({ code }) => {
+      note(`The connection was lost (${code}); waiting for it to come back.`);
+    });
+    connection.on('resumed', ({ transport, previous, passedOver }) => {
+      note(`The connection is back${transport === previous ? '' : `, over ${transport}`}.`);
+      if (transport !== previous) tellPassedOver(manager, passedOver);
+    });
+    return client;
+  }
+
+  /** The same, quietly. */
+  static async dial(
+    address: string,
     { poll, transport, allowInsecure }: Pick<ConnectingOptions, 'poll' | 'transport' | 'allowInsecure'>,
+    tuning: Tuning,
     signal?: AbortSignal,
   ): Promise<Client> {
     const transports = transport === undefined ? undefined : [transport];
-    const manager = new NetworkManager({ poll, transports, identity: 'splitplane' });
+    const runtime = await Runtime.start(
+      {
+        name: 'splitplane',
+        // Nobody at the other end has anything to ask here.
+        security: { off: false, policy: emptyPolicy('splitplane') },
+        network: { listen: [], allowInsecure, transports, poll },
+      },
+      { tuning },
+    );
+    const manager = runtime.network as NetworkManager;
     try {
-      const connection = await manager.connect(address, { allowInsecure, signal });
-      tellPassedOver(manager, connection.facts.passedOver);
-      connection.on('interrupted', ({ code }) => {
-        note(`The connection was lost (${code}); waiting for it to come back.`);
-      });
-      connection.on('resumed', ({ transport, previous, passedOver }) => {
-        note(`The connection is back${transport === previous ? '' : `, over ${transport}`}.`);
-        if (transport !== previous) tellPassedOver(manager, passedOver);
-      });
-      return new Client(manager, connection);
+      return new Client(runtime, manager, await manager.connect(address, { allowInsecure, signal }));
     } catch (error) {
       manager.destroy();
+      await runtime.close();
       throw error;
     }
   }
@@ -53,51 +80,32 @@ export class Client implements Disposable {
     return `${remoteAddress} (${printable(identity)})`;
   }
 
-  /** Asks, and settles with the answer, which the caller releases. A fault rejects as the failure it tells of. */
-  async request(envelope: Envelope, options: SendOptions = {}): Promise<Message> {
-    const reply = await this.connection.request(envelope, options);
-    try {
-      const { fault } = reply;
-      if (fault === undefined) return reply;
-      throw failureOfFault(fault);
-    } catch (error) {
-      reply.release();
-      throw error;
-    }
-  }
-
-  /** The same for what needs no buffers. */
-  async call(action: Action, attributes: Attributes = {}, options: SendOptions = {}): Promise<Message> {
-    return await this.request(request(action, attributes), options);
-  }
-
-  /** Asks for something that is only facts. */
-  async ask(action: Action, attributes: Attributes = {}, options: SendOptions = {}): Promise<Fields> {
-    using reply = await this.call(action, attributes, options);
-    return this.fields(reply, action);
-  }
-
-  /** What the answer to an action says. */
-  fields(reply: Message, action: Action): Fields {
-    return Fields.of(reply.envelope, `${action}Response`);
-  }
-
-  /** Tells without an answer. Settles when the peer has accepted the message. */
-  async tell(action: Action, attributes: Attributes = {}): Promise<void> {
-    await this.connection.send(request(action, attributes));
+  /** The service of this name at the other end of this very connection. */
+  proxy<C extends AnyContract>(contract: C, name: string): Proxy<C> {
+    return this.runtime.proxy(contract, nodePrefix(this.connection.peer.nodeId) + name);
   }
 
   /** Says goodbye, so that the peer need not find out; but does not wait long for one that does not hear it. */
   async close(): Promise<void> {
     const waited = new AbortController();
     const late = delay(GOODBYE_MS, undefined, { signal: waited.signal }).catch(() => undefined);
-    await Promise.race([this.manager.close(), late]);
+    await Promise.race([this.runtime.close(), late]);
     waited.abort();
-    this.manager.destroy();
+    this[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
     this.manager.destroy();
+    void this.runtime.close();
+  }
+}
+
+/** What a request settles with. A fault rejects as the failure that it tells of. */
+export async function asked<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw error instanceof FaultError ? failureOfFault(error.fault) : error;
   }
 }
 

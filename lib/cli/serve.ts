@@ -1,12 +1,17 @@
-// `splitplane serve`: offers a directory, and what `ping`, `perf` and `doctor` need, until it is told to stop.
+// `splitplane serve`: offers a directory, and what `ping`, `perf` and `doctor` need, until it is told to stop. It is a runtime with
+// three services, whose policy lets everybody ask these and nobody anything else.
 import { once } from 'node:events';
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { NetworkManager } from '../network/manager.js';
+import type { NetworkManager } from '../network/manager.js';
+import { Runtime } from '../runtime/index.js';
+import { parsePolicy } from '../runtime/policy.js';
+import { DIAGNOSIS } from './doctor/contract.js';
 import { DiagnosisService } from './doctor/diagnosis.js';
 import { EXIT } from './failure.js';
-import { FileService } from './files/server.js';
-import { Root } from '../runtime/services/files/root.js';
+import { FILES } from './files/client.js';
+import { LoggedFiles } from './files/server.js';
 import {
   allowInsecureOption,
   checkAddress,
@@ -15,8 +20,9 @@ import {
   pollOption,
   type ConnectingOptions,
 } from './options.js';
-import { PerfService } from './perf/server.js';
-import { Service, type LogEntry } from './service.js';
+import { MEASURE } from './perf/contract.js';
+import { MeasureService } from './perf/server.js';
+import { RequestLog, type LogEntry } from './request-log.js';
 import { formatBytes, print, printJson } from './terminal.js';
 
 const HELP = `
@@ -61,35 +67,49 @@ export function serveCommand(): Command {
     .action(serve);
 }
 
+/** Anybody may ask for what is offered. Ending a service, and what else a runtime can be asked, is nobody's business here. */
+const POLICY = `<policy xmlns="urn:splitplane:policy:1">
+  <allow roles="*" register="*"/>
+  <allow roles="*" verbs="Get Query Upsert Submit" path="/${FILES}"/>
+  <allow roles="*" verbs="Get Submit" path="/${MEASURE}"/>
+  <allow roles="*" verbs="Query" path="/${DIAGNOSIS}"/>
+</policy>`;
+
 async function serve(options: ServeOptions): Promise<void> {
-  checkAddress(options.listen);
-  const { json, quiet, poll, allowInsecure, trustPeers: trustedPeers } = options;
+  const { listen, readOnly, json, quiet, poll, allowInsecure, trustPeers: trustedPeers } = options;
+  checkAddress(listen);
   using interruption = new Interruption();
-  const place = resolve(options.root);
-  await using root = await Root.open(place);
-  const manager = new NetworkManager({ poll });
+  const root = resolve(options.root);
+  const runtime = await Runtime.start(
+    {
+      name: `${hostname()}/${process.pid}`,
+      security: { off: false, policy: parsePolicy(POLICY, 'splitplane serve') },
+      network: { listen: [listen], allowInsecure, poll },
+    },
+    { tuning: { trustedPeers } },
+  );
+  const manager = runtime.network as NetworkManager;
   try {
-    await using files = new FileService(root, manager, options.readOnly);
-    const log = quiet ? () => undefined : json ? logJson : logLine;
-    const others = { ...new PerfService().handlers, ...new DiagnosisService().handlers };
-    const service = new Service(manager, { ...files.handlers, ...others }, log);
-    const { address, addresses, passedOver } = await manager.listen(options.listen, {
-      allowInsecure,
-      trustedPeers,
-    });
-    if (json) printJson({ listening: address, addresses, passedOver, root: place, pid: process.pid });
-    else {
-      const how = options.readOnly ? ', read only' : '';
-      print(`Listening on ${addresses.join(' and ')}, serving ${place}${how}`);
+    const log = new RequestLog(quiet ? () => undefined : json ? logJson : logLine);
+    // All at once: whoever connects this moment finds each at its name.
+    await Promise.all([
+      runtime.add(new LoggedFiles({ root, readOnly }, log), { name: FILES }),
+      runtime.add(new MeasureService(manager, log), { name: MEASURE }),
+      runtime.add(new DiagnosisService(manager, log), { name: DIAGNOSIS }),
+    ]);
+    for (const { address, addresses, passedOver } of runtime.listening) {
+      if (json) printJson({ listening: address, addresses, passedOver, root, pid: process.pid });
+      else {
+        const how = readOnly ? ', read only' : '';
+        print(`Listening on ${addresses.join(' and ')}, serving ${root}${how}`);
+      }
     }
-    const running = service.run();
     if (!interruption.signal.aborted) await once(interruption.signal, 'abort');
-    // At once: a peer that goes on transferring would keep a polite close waiting.
-    manager.destroy();
-    await running;
     process.exitCode = EXIT.ok;
   } finally {
+    // At once: a peer that goes on transferring would keep a polite close waiting.
     manager.destroy();
+    await runtime.close();
   }
 }
 

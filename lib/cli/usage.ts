@@ -2,8 +2,9 @@
 // from a point in time on, and asked of a serving process over the wire.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { NetworkManager } from '../network/manager.js';
-import type { Client } from './client.js';
-import type { Attributes, Fields } from './wire.js';
+import { Failure, type Proxy } from '../runtime/index.js';
+import { asked, type Client } from './client.js';
+import { MEASURE, Measure } from './perf/contract.js';
 
 /** Milliseconds between two looks at the event loop. The delays that are reported contain it. */
 const LOOP_RESOLUTION_MS = 1;
@@ -60,17 +61,15 @@ export class UsageMeter {
   }
 }
 
-export function usageAttributes(usage: Usage): Attributes {
-  return { ...usage };
-}
-
-function readUsage(fields: Fields): Usage {
-  return {
-    cpuSeconds: fields.measure('cpuSeconds'),
-    bytesReceived: fields.measure('bytesReceived'),
-    bytesCopied: fields.measure('bytesCopied'),
-    eventLoopDelayP99Ms: fields.measure('eventLoopDelayP99Ms'),
-  };
+/** What a peer says that it spent is shown, if it can be. */
+function checked(usage: Usage): Usage {
+  const { cpuSeconds, bytesReceived, bytesCopied, eventLoopDelayP99Ms } = usage;
+  const figures = [cpuSeconds, bytesReceived, bytesCopied, eventLoopDelayP99Ms];
+  if (figures.every((figure) => Number.isFinite(figure) && figure >= 0)) return usage;
+  throw new Failure(
+    'PROTOCOL_VIOLATION',
+    'The peer says that it spent what nobody can. Nothing of it was used.',
+  );
 }
 
 /** What both ends spent together; the delay is that of the later loop. */
@@ -83,11 +82,11 @@ export interface SharedUsage {
 
 /** Measures here and at the peer, from start() to read(). */
 export class SharedMeter {
-  readonly #client: Client;
+  readonly #measure: Proxy<typeof Measure>;
   readonly #here: UsageMeter;
 
   constructor(client: Client) {
-    this.#client = client;
+    this.#measure = client.proxy(Measure, MEASURE);
     this.#here = new UsageMeter(client.manager);
   }
 
@@ -99,7 +98,7 @@ export class SharedMeter {
   async read(): Promise<SharedUsage> {
     const here = this.#here.read();
     this.#here.stop();
-    const there = readUsage(await this.#ask('read'));
+    const there = await this.#ask('read');
     const received = here.bytesReceived + there.bytesReceived;
     return {
       cpuSeconds: here.cpuSeconds + there.cpuSeconds,
@@ -108,7 +107,7 @@ export class SharedMeter {
     };
   }
 
-  async #ask(step: 'start' | 'read'): Promise<Fields> {
-    return await this.#client.ask('Usage', { step });
+  async #ask(step: 'start' | 'read'): Promise<Usage> {
+    return checked(await asked(this.#measure.usage({ step }, { timeoutMs: Infinity })));
   }
 }

@@ -19,7 +19,7 @@ import type { Answer, Gift, Outgoing, Sender } from './delivery.js';
 import { Fault } from './fault.js';
 import { DROP, LOOKUP, SERVICE, type ServiceDescription } from './service-contract.js';
 import { disposeWith, type Received } from './shape.js';
-import { requestActionOf, type Verb } from './verbs.js';
+import { requestActionOf } from './verbs.js';
 
 export interface CallOptions {
   /** Milliseconds that the answer may take; the runtime's `timeoutMs` when left out. */
@@ -69,31 +69,41 @@ export class Client {
 
   /** Sends a request. Settles with the answer, a fault included, which the caller releases; the gifts are gone in any case. */
   send(envelope: Envelope, gifts: readonly Gift[], options: CallOptions = {}): Promise<Answer> {
-    const { timeoutMs = this.#carrier.timeoutMs, signal } = options;
-    if (!(timeoutMs > 0)) {
-      giveBack(gifts);
-      const reason = `timeoutMs is a number of milliseconds above 0, not ${String(timeoutMs)}.`;
-      return Promise.reject(new SplitplaneError('INVALID_ARGUMENT', reason));
-    }
-    const deadlineAt = performance.now() + timeoutMs;
-    return this.#carrier.request({ envelope, gifts, sender: this.sender, deadlineAt, signal });
+    return this.#send(envelope, gifts, options, undefined);
   }
 
   /** Asks for one operation. */
   async call(
     uri: string,
     namespace: string,
-    {
-      verb,
-      request,
-      response,
-    }: { readonly verb: Verb; readonly request: AnyBody; readonly response: AnyBody },
+    { verb, request, response, oneWay }: Operation,
     value: unknown,
     options?: CallOptions,
   ): Promise<unknown> {
     const composed = compose(request, namespace, value ?? {});
     const envelope = requestOf(uri, requestActionOf(verb), composed);
+    if (oneWay === true) return await this.#tell(envelope, composed.gifts, options);
     return opened(await this.send(envelope, composed.gifts, options), namespace, response);
+  }
+
+  async #tell(envelope: Envelope, gifts: readonly Gift[], options: CallOptions = {}): Promise<Disposable> {
+    (await this.#send(envelope, gifts, options, true)).release();
+    return { [Symbol.dispose]: () => undefined };
+  }
+
+  #send(
+    envelope: Envelope,
+    gifts: readonly Gift[],
+    { timeoutMs = this.#carrier.timeoutMs, signal }: CallOptions,
+    oneWay: true | undefined,
+  ): Promise<Answer> {
+    if (!(timeoutMs > 0)) {
+      giveBack(gifts);
+      const reason = `timeoutMs is a number of milliseconds above 0, not ${String(timeoutMs)}.`;
+      return Promise.reject(new SplitplaneError('INVALID_ARGUMENT', reason));
+    }
+    const deadlineAt = performance.now() + timeoutMs;
+    return this.#carrier.request({ envelope, gifts, sender: this.sender, deadlineAt, signal, oneWay });
   }
 
   proxy<C extends AnyContract>(contract: C, uri: string): Proxy<C> {

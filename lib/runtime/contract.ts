@@ -14,6 +14,8 @@ export interface Operation<Q extends AnyBody = AnyBody, A extends AnyBody = AnyB
   readonly verb: Verb;
   readonly request: Q;
   readonly response: A;
+  /** Nobody is told what became of it, once the peer has accepted it. */
+  readonly oneWay?: true;
 }
 export type Operations = Readonly<Record<string, Operation>>;
 export type Notifications = Readonly<Record<string, AnyBody>>;
@@ -50,6 +52,13 @@ export const Upsert = asking('Upsert');
 export const Replace = asking('Replace');
 export const Delete = asking('Delete');
 export const Submit = asking('Submit');
+/**
+ * Submit without an answer, for what is told often and need not be waited for: it settles when the peer has accepted the message
+ * (beside the service, when it has been handled).
+ */
+export function Tell<Q extends AnyBody>(request: Q): Operation<Q, Nothing> {
+  return { ...operation<Q>('Submit', request, undefined), oneWay: true };
+}
 interface AskingGet {
   <A extends AnyBody>(response: A): Operation<Nothing, A>;
   <Q extends AnyBody, A extends AnyBody>(request: Q, response: A): Operation<Q, A>;

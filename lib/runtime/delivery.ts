@@ -40,6 +40,8 @@ export interface Outgoing {
   readonly signal: AbortSignal | undefined;
   /** Whether the security manager has let it through: what a service's own thread or process is told. */
   readonly judged?: boolean | undefined;
+  /** No answer is waited for: the request is done when the peer has accepted it. */
+  readonly oneWay?: true | undefined;
 }
 
 /** What a request is answered with. Who asked releases it. */
@@ -71,6 +73,8 @@ export interface Delivery {
   readonly settled: boolean;
   /** The connection that it came by; undefined for a message of this runtime. For services that are about connections. */
   readonly connection: Connection | undefined;
+  /** Ends it without an answer where its sender does not wait for one. Answers whether that is so. */
+  end?(): boolean;
   /** Answers; `gifts` are the receiver's from now on. `owner` is the path of the service that answers. */
   answer(envelope: Envelope, gifts: readonly Gift[], owner: string | undefined): void;
   refuse(fault: SoapFault): void;

@@ -11,6 +11,7 @@ export {
   Query,
   Replace,
   Submit,
+  Tell,
   Update,
   Upsert,
   type Operation,

@@ -21,7 +21,7 @@ import type { Manifest, NetworkEntry } from './manifest.js';
 import type { Publisher } from './publisher.js';
 import { RuntimeNetwork, type NetworkOwner } from './network.js';
 import { Port, Schedule } from './port.js';
-import { SecurityManager } from './security-manager.js';
+import { SecurityManager, type SecuritySource } from './security-manager.js';
 import type { NotificationHandlers } from './service.js';
 import { NotificationReceiver, Subscribed, type SubscribeOptions } from './subscriber.js';
 import { nodePrefix } from './uri.js';
@@ -36,8 +36,16 @@ const RUNTIME_PRINCIPAL = 'runtime';
 export type LogLevel = 'info' | 'warning' | 'error';
 export type Log = (level: LogLevel, source: string, text: string) => void;
 
+/** What a program may say of the network binding beyond what a manifest does. */
+export interface Tuning extends Pick<NetworkManagerOptions, 'connectTimeoutMs' | 'resumeMs'> {
+  /** Whoever connects is trusted with this process's registered memory: ListenOptions.trustedPeers. */
+  readonly trustedPeers?: boolean | undefined;
+}
+
 /** What a kernel stands on. */
-export interface KernelInit extends Pick<Manifest, 'name' | 'security' | 'network'> {
+export interface KernelInit extends Pick<Manifest, 'name' | 'network'> {
+  readonly security: SecuritySource;
+  readonly tuning?: Tuning | undefined;
   /** Encodings of what leaves and arrives, for who looks at it; those of NetworkManager when left out. */
   readonly serializers?: readonly Serializer[] | undefined;
 }
@@ -114,7 +122,7 @@ export class Kernel implements Carrier {
     const kernel = new Kernel(init, security, log);
     try {
       if (parent !== undefined) await kernel.#follow(parent);
-      else if (init.network !== undefined) await kernel.#bind(init.network);
+      else if (init.network !== undefined) await kernel.#bind(init.network, init.tuning ?? {});
       return kernel;
     } catch (error) {
       await kernel.close();
@@ -225,10 +233,10 @@ export class Kernel implements Carrier {
   }
 
   /** Steps 416 to 422. */
-  async #bind(entry: NetworkEntry): Promise<void> {
-    const manager = await this.#openAs(entry);
+  async #bind(entry: NetworkEntry, { trustedPeers, ...tuning }: Tuning): Promise<void> {
+    const manager = await this.#openAs(entry, tuning);
     this.#bound = true;
-    this.#listening = await listenAll(manager, entry);
+    this.#listening = await listenAll(manager, entry, trustedPeers);
     const authorities = this.#listening
       .map(({ address }) => authorityOf(address))
       .filter((one) => one !== undefined);
@@ -257,19 +265,19 @@ export class Kernel implements Carrier {
     this.#run(manager, entry && { allowInsecure, transports }, ask).follow(connection);
   }
 
-  async #openAs({
-    transports,
-    poll,
-    credentials,
-  }: Pick<NetworkEntry, 'transports' | 'poll' | 'credentials'>): Promise<NetworkManager> {
+  async #openAs(
+    { transports, poll, credentials }: Pick<NetworkEntry, 'transports' | 'poll' | 'credentials'>,
+    tuning: Omit<Tuning, 'trustedPeers'> = {},
+  ): Promise<NetworkManager> {
     return this.#open({
+      ...tuning,
       transports,
       poll,
       credentials: credentials === undefined ? undefined : await readCredentials(credentials),
     });
   }
 
-  #open(options: Pick<NetworkManagerOptions, 'credentials' | 'transports' | 'poll'>): NetworkManager {
+  #open(options: NetworkManagerOptions): NetworkManager {
     if (this.#closed) throw new SplitplaneError('CLOSED', 'The runtime is not running.');
     const manager = new NetworkManager({
       ...options,
@@ -319,9 +327,11 @@ const SUBSCRIPTION_ENDED = SoapFault.dssp('UnknownEntry', 'This subscription has
 async function listenAll(
   manager: NetworkManager,
   { listen, allowInsecure }: NetworkEntry,
+  trustedPeers: boolean | undefined,
 ): Promise<ListeningAddress[]> {
   const listening: ListeningAddress[] = [];
-  for (const address of listen) listening.push(await manager.listen(address, { allowInsecure }));
+  for (const address of listen)
+    listening.push(await manager.listen(address, { allowInsecure, trustedPeers }));
   return listening;
 }
 

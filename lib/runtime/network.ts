@@ -132,10 +132,13 @@ export class RuntimeNetwork implements Network {
         return faultAnswer(envelope, denied);
       }
       const told = this.#asTold(out, connection);
+      const options = { buffers: attachments(gifts), deadlineMs, signal };
+      if (out.oneWay === true) {
+        settle(gifts, await connection.send(told, options));
+        return acceptedAnswer(envelope);
+      }
       const message = await connection.request(told, {
-        buffers: attachments(gifts),
-        deadlineMs,
-        signal,
+        ...options,
         accepted:
           gifts.length === 0
             ? undefined
@@ -403,6 +406,11 @@ class RemoteDelivery implements Delivery, Expiring {
     this.#send(envelope, gifts);
   }
 
+  /** A runtime that passes a message on to a part of it waits in any case. */
+  end(): boolean {
+    return this.connection !== undefined && this.#settle();
+  }
+
   refuse(fault: SoapFault): void {
     if (this.#settle() && !this.envelope.wantsNoReply) this.#send(this.envelope.replyFault(fault), []);
   }
@@ -446,6 +454,11 @@ class RemoteDelivery implements Delivery, Expiring {
       },
     );
   }
+}
+
+/** What stands for the answer to a request that has none. */
+function acceptedAnswer(request: Envelope): Answer {
+  return { envelope: request, attached: NO_GIFTS as readonly never[], release: () => undefined };
 }
 
 function attachments(gifts: readonly Gift[]): Attachment[] {

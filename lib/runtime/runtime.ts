@@ -7,15 +7,15 @@ import type { NetworkManager } from '../network/manager.js';
 import type { Client } from './client.js';
 import { type Proxy } from './client.js';
 import type { AnyContract } from './contract.js';
-import { Kernel, type Log } from './kernel.js';
+import { Kernel, type Log, type Tuning } from './kernel.js';
 import { Journal } from './journal.js';
 import { ServiceLoader } from './loader.js';
 import type { LoadInit } from './loaded-service.js';
-import { readManifest, type Manifest, type SecurityEntry, type ServiceEntry } from './manifest.js';
+import { readManifest, type Manifest, type ServiceEntry } from './manifest.js';
 import { Monitor } from './monitor/monitor.js';
 import type { Connection } from '../network/connection.js';
 import type { ListeningAddress } from '../network/listening.js';
-import type { SecurityManager } from './security-manager.js';
+import type { SecurityManager, SecuritySource } from './security-manager.js';
 import type { AnyService, NotificationHandlers } from './service.js';
 import type { ConnectionSnapshot, RuntimeSnapshot } from './snapshot.js';
 import type { NodeFacts } from './services/node.js';
@@ -27,7 +27,7 @@ export interface RuntimeInit extends Partial<
   Pick<Manifest, 'name' | 'source' | 'network' | 'monitor' | 'services'>
 > {
   /** Where there is a network, somebody has to say who may do what; without one it is off when left out. */
-  readonly security?: SecurityEntry | undefined;
+  readonly security?: SecuritySource | undefined;
 }
 
 export interface RuntimeOptions {
@@ -36,6 +36,8 @@ export interface RuntimeOptions {
    * error when left out.
    */
   readonly log?: Log | undefined;
+  /** What a manifest does not say of the network. */
+  readonly tuning?: Tuning | undefined;
 }
 
 /** The principal of the program that embeds a runtime. */
@@ -67,7 +69,7 @@ export class Runtime implements AsyncDisposable {
     const { name = 'runtime', source, network, monitor, services = [] } = manifest;
     const security = securityOf(manifest);
     const journal = new Journal(options.log ?? logToStderr);
-    const kernel = await Kernel.start({ name, security, network }, journal.log);
+    const kernel = await Kernel.start({ name, security, network, tuning: options.tuning }, journal.log);
     const runtime = new Runtime(name, kernel);
     try {
       await runtime.#loadOwn(journal, source === undefined ? undefined : dirname(resolve(source)));
@@ -238,7 +240,7 @@ export class Runtime implements AsyncDisposable {
   }
 }
 
-function securityOf({ security, network }: RuntimeInit): SecurityEntry {
+function securityOf({ security, network }: RuntimeInit): SecuritySource {
   if (security !== undefined) return security;
   if (network === undefined) return { off: true };
   throw new SplitplaneError(

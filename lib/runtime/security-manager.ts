@@ -45,6 +45,10 @@ export interface MemoryAccess {
   readonly contract: string | undefined;
 }
 
+/** What a manifest says, or a program that has its policy at hand and no file for it. */
+export type SecuritySource =
+  SecurityEntry | { readonly off: false; readonly policy: Policy; readonly audit?: string | undefined };
+
 export interface SecurityOptions {
   /** Told what goes wrong later, in a sentence. */
   readonly log: (text: string) => void;
@@ -82,7 +86,7 @@ export class SecurityManager {
   /** Whether everything is allowed, because the manifest says so. */
   readonly off: boolean;
   readonly audit: AuditLog;
-  readonly #security: SecurityEntry;
+  readonly #security: SecuritySource;
   readonly #log: (text: string) => void;
   #regime: Regime;
   #young: Generation = new Map();
@@ -91,7 +95,12 @@ export class SecurityManager {
   /** Counts changes of the policy that were asked for: the last one asked for wins. */
   #changes = 0;
 
-  private constructor(security: SecurityEntry, audit: AuditLog, policy: Policy, log: (text: string) => void) {
+  private constructor(
+    security: SecuritySource,
+    audit: AuditLog,
+    policy: Policy,
+    log: (text: string) => void,
+  ) {
     this.#security = security;
     this.off = security.off;
     this.audit = audit;
@@ -103,16 +112,16 @@ export class SecurityManager {
    * Reads the policy and opens the audit log. A policy that is missing allows nothing. Rejects with POLICY_INVALID, with all
    * that is wrong with it, and with SYSTEM if a file cannot be used.
    */
-  static async load(security: SecurityEntry, options: SecurityOptions): Promise<SecurityManager> {
+  static async load(security: SecuritySource, options: SecurityOptions): Promise<SecurityManager> {
     const { log, now = Date.now } = options;
     if (security.off) {
       const audit = await AuditLog.open(undefined, { now, log });
       return new SecurityManager(security, audit, emptyPolicy(''), log);
     }
-    const policy = await readPolicy(security.policy);
-    if (policy === undefined) log(missing(security.policy));
+    const { policy: given } = security;
+    const policy = typeof given === 'string' ? await readOrNothing(given, log) : given;
     const audit = await AuditLog.open(security.audit, { now, log });
-    return new SecurityManager(security, audit, policy ?? emptyPolicy(security.policy), log);
+    return new SecurityManager(security, audit, policy, log);
   }
 
   /** The policy in force. */
@@ -177,17 +186,17 @@ export class SecurityManager {
   /**
    * Reads the policy's file again and puts it in force, at once and whole; without the file nothing is allowed any more. If
    * it is broken the policy in force stays, and this rejects with POLICY_INVALID or SYSTEM. Where a later change was asked
-   * for before this one is done, the later one wins. Does nothing where security is off.
+   * for before this one is done, the later one wins. Does nothing where security is off or the policy came from no file.
    */
   async reload(): Promise<void> {
-    if (this.#security.off) return;
+    if (this.#security.off || typeof this.#security.policy !== 'string') return;
     const { policy: path } = this.#security;
     const change = ++this.#changes;
     try {
-      const policy = await readPolicy(path);
-      if (change !== this.#changes) return;
-      if (policy === undefined) this.#log(missing(path));
-      this.#install(policy ?? emptyPolicy(path));
+      const policy = await readOrNothing(path, (text) => {
+        if (change === this.#changes) this.#log(text);
+      });
+      if (change === this.#changes) this.#install(policy);
     } catch (error) {
       this.audit.add({
         decision: 'refused',
@@ -322,6 +331,13 @@ function regimeOf(policy: Policy): Regime {
     sha256: Buffer.from(sha256, 'hex'),
   }));
   return { policy, rights: new Rights(policy), credentials };
+}
+
+/** A policy that is missing allows nothing. */
+async function readOrNothing(path: string, log: (text: string) => void): Promise<Policy> {
+  const policy = await readPolicy(path);
+  if (policy === undefined) log(missing(path));
+  return policy ?? emptyPolicy(path);
 }
 
 function missing(path: string): string {

@@ -118,9 +118,20 @@ export class ServiceReceiver implements Receiver {
   }
 
   #operate(delivery: Delivery, name: string, asked: XmlElement): Promise<void> | undefined {
-    const { request, response } = (this.#contract.operations as Operations)[name] as Operation;
+    const operation = (this.#contract.operations as Operations)[name] as Operation;
+    const { request, response } = operation;
     const call = new DeliveredCall(delivery, request.decode(asked, sourceOf(delivery)));
     const result = this.#handlers[name]?.(call);
+    // Beside the service an answer costs nothing, and says that it has been handled.
+    if (operation.oneWay === true && delivery.end?.() === true) {
+      if (!isPromise(result)) return undefined;
+      return Promise.resolve(result).then(
+        () => undefined,
+        (error: unknown) => {
+          this.#fail(delivery, error);
+        },
+      );
+    }
     if (!isPromise(result)) {
       this.#answer(delivery, this.#contract.uri, response, result);
       return undefined;

@@ -4,10 +4,11 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, test } from 'vitest';
-import { DiagnosisService } from '../../lib/cli/doctor/diagnosis.js';
-import { Service, type Handlers } from '../../lib/cli/service.js';
-import { item } from '../../lib/cli/wire.js';
-import { makeManager } from '../support/managers.js';
+import { DIAGNOSIS, Diagnosing, type ReportBody } from '../../lib/cli/doctor/contract.js';
+import { diagnose } from '../../lib/cli/doctor/diagnosis.js';
+import { reportOf, writeReport } from '../../lib/cli/doctor/report.js';
+import { Service, type Handlers, type Sending } from '../../lib/runtime/index.js';
+import { startListening } from '../support/runtimes.js';
 import { Command, makeDirectory, Served, splitplane, type Json, type Outcome } from './support.js';
 
 /** Of a host by itself; `subjects` of several ports and nodes make several findings of one id. */
@@ -52,12 +53,22 @@ function find(outcome: Outcome, id: string, where = 'between'): Json | undefined
   return place(outcome, where).find((finding) => finding['id'] === id);
 }
 
-/** A host in this process that answers a diagnosis with `handlers`. */
-async function serveHere(handlers: Handlers): Promise<string> {
-  const manager = makeManager();
-  const { address } = await manager.listen('tcp://127.0.0.1:0');
-  void new Service(manager, handlers, () => undefined).run();
-  return address.replace('tcp://', '');
+class Answering extends Service<typeof Diagnosing> {
+  readonly contract = Diagnosing;
+  readonly handlers: Handlers<typeof Diagnosing>;
+
+  constructor(report: Sending<typeof ReportBody>) {
+    super();
+    this.handlers = { diagnose: () => report };
+  }
+}
+
+/** A host in this process that answers with this report; without one, not at all. */
+async function serveHere(report?: Partial<Sending<typeof ReportBody>>): Promise<string> {
+  const runtime = await startListening();
+  const whole = { version: '1', transports: [], links: [], findings: [], ...report };
+  if (report !== undefined) await runtime.add(new Answering(whole), { name: DIAGNOSIS });
+  return runtime.prefix.replace(/^dos:\/\/|\/$/g, '');
 }
 
 /** A port of loopback on which nobody listens. */
@@ -210,17 +221,15 @@ describe('doctor HOST', () => {
   });
 
   test('a host that does not answer diagnoses', async () => {
-    const outcome = await splitplane('doctor', await serveHere({}), '--json');
+    const outcome = await splitplane('doctor', await serveHere(), '--json');
     expectSound(outcome);
     expect(find(outcome, 'other-side')).toMatchObject({ status: 'warning', commands: ['splitplane doctor'] });
     expect(place(outcome, 'there')).toEqual([]);
   });
 
   test('a host of another version', async () => {
-    const { Diagnose } = new DiagnosisService().handlers;
-    const host = await serveHere({
-      Diagnose: async (call) => ({ ...(await Diagnose?.(call)), attributes: { version: '99.0.0' } }),
-    });
+    const { facts, findings } = await diagnose([]);
+    const host = await serveHere({ ...writeReport(reportOf(facts, findings)), version: '99.0.0' });
     const outcome = await splitplane('doctor', host, '--json');
     expectSound(outcome);
     expect(find(outcome, 'versions')).toMatchObject({
@@ -231,22 +240,21 @@ describe('doctor HOST', () => {
 
   test('a host that lies: nothing of it reaches the terminal as more than text', async () => {
     const evil = '\u202eevil\u0085 text';
-    const content = [
-      item('Finding', { id: 'mtu', status: 'warning', seen: evil, advice: 'a'.repeat(100_000) }),
-    ];
-    const host = await serveHere({
-      Diagnose: () => Promise.resolve({ attributes: { version: evil }, content }),
-    });
+    const finding = {
+      id: 'mtu',
+      status: 'warning',
+      seen: evil,
+      advice: 'a'.repeat(100_000),
+      commands: [],
+    } as const;
+    const host = await serveHere({ version: evil, findings: [finding] });
     const { lines, errors } = await splitplane('doctor', host);
     expect([...lines, errors.trim()].filter((line) => /\p{C}/u.test(line) || line.length > 1000)).toEqual([]);
     expect(lines.some((line) => line.startsWith('warning  mtu            ?evil? text'))).toBe(true);
   });
 
   test('a host that answers what is no diagnosis', async () => {
-    const content = [item('Finding', { id: 'NOT AN ID', status: 'ok', seen: 'x' })];
-    const host = await serveHere({
-      Diagnose: () => Promise.resolve({ attributes: { version: '1' }, content }),
-    });
+    const host = await serveHere({ findings: [{ id: 'NOT AN ID', status: 'ok', seen: 'x', commands: [] }] });
     const outcome = await splitplane('doctor', host, '--json');
     expectSound(outcome);
     expect(find(outcome, 'other-side')?.['status']).toBe('warning');

@@ -1,9 +1,12 @@
 // A diagnosis of this host: gathers the facts, puts every check to them, and answers the other side when it asks for the same.
 import type { TransportFacts } from '../../dataplane/native.js';
 import { version } from '../../runtime/version.js';
-import type { Answer, Handlers } from '../service.js';
+import type { NetworkManager } from '../../network/manager.js';
+import { Service, type Handlers, type Sending } from '../../runtime/index.js';
+import type { RequestLog } from '../request-log.js';
 import { checkDevices } from './check-devices.js';
 import { checkAccess, checkSoftware } from './check-software.js';
+import { Diagnosing, type ReportBody } from './contract.js';
 import { gatherFacts, type Facts } from './facts.js';
 import type { Finding } from './finding.js';
 import { Machine } from './machine.js';
@@ -28,23 +31,31 @@ export function examine(facts: Facts): Finding[] {
 }
 
 /** The serving side of `doctor HOST`. */
-export class DiagnosisService {
-  #running: Promise<Answer> | undefined;
+export class DiagnosisService extends Service<typeof Diagnosing> {
+  readonly contract = Diagnosing;
+  readonly handlers: Handlers<typeof Diagnosing>;
+  readonly #manager: NetworkManager;
+  #running: Promise<Sending<typeof ReportBody>> | undefined;
 
-  get handlers(): Handlers {
-    return {
-      // Whoever asks while one is made gets the same: asking often costs no more than one at a time.
-      Diagnose: ({ manager }) => {
-        this.#running ??= this.#answer(manager.transports).finally(() => {
-          this.#running = undefined;
-        });
-        return this.#running;
-      },
+  constructor(manager: NetworkManager, log: RequestLog) {
+    super();
+    this.#manager = manager;
+    this.handlers = {
+      diagnose: log.logged(
+        'Diagnose',
+        () => this.#diagnose(),
+        () => ({}),
+      ),
     };
   }
 
-  async #answer(transports: readonly TransportFacts[]): Promise<Answer> {
-    const { facts, findings } = await diagnose(transports);
-    return writeReport(reportOf(facts, findings));
+  /** Whoever asks while one is made gets the same: asking often costs no more than one at a time. */
+  #diagnose(): Promise<Sending<typeof ReportBody>> {
+    this.#running ??= diagnose(this.#manager.transports)
+      .then(({ facts, findings }) => writeReport(reportOf(facts, findings)))
+      .finally(() => {
+        this.#running = undefined;
+      });
+    return this.#running;
   }
 }

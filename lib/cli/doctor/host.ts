@@ -5,16 +5,17 @@ import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP, connect as connectSocket } from 'node:net';
 import { DEFAULT_PORT, formatAddress, parseAddress, type Address } from '../../network/address.js';
-import { NetworkManager } from '../../network/manager.js';
-import { Client } from '../client.js';
+import { asked, Client } from '../client.js';
 import { errnoOf, printable } from '../../runtime/failure.js';
 import { describe } from '../failure.js';
 import type { ConnectingOptions } from '../options.js';
+import { MEASURE, Measure } from '../perf/contract.js';
 import { touched } from '../perf/server.js';
 import { ping } from '../perf/traffic.js';
 import { formatSize } from '../terminal.js';
 import { compareLinks, compareVersions, linkOf, type Way } from './between.js';
 import { portsOf } from './check-devices.js';
+import { Diagnosing, DIAGNOSIS } from './contract.js';
 import { gidOf } from './devices.js';
 import type { Diagnosis } from './diagnosis.js';
 import { ok, problem, skipped, warning, type Finding } from './finding.js';
@@ -98,14 +99,7 @@ class Examination {
   async #connect(address: string): Promise<Client> {
     const { poll, allowInsecure } = this.#options;
     const limits = { connectTimeoutMs: STEP_MS, resumeMs: 0 };
-    const manager = new NetworkManager({ poll, identity: 'splitplane', ...limits });
-    try {
-      const connection = await manager.connect(address, { allowInsecure, signal: this.#signal });
-      return new Client(manager, connection);
-    } catch (error) {
-      manager.destroy();
-      throw error;
-    }
+    return await Client.dial(address, { poll, allowInsecure }, limits, this.#signal);
   }
 
   #add(finding: Finding): void {
@@ -243,9 +237,9 @@ class Examination {
 
   async #askForReport(client: Client): Promise<Report | undefined> {
     try {
-      const report = readReport(
-        await client.ask('Diagnose', {}, { signal: this.#signal, deadlineMs: REPORT_MS }),
-      );
+      const diagnosing = client.proxy(Diagnosing, DIAGNOSIS);
+      const answer = diagnosing.diagnose({}, { signal: this.#signal, timeoutMs: REPORT_MS });
+      const report = readReport(await asked(answer));
       const bad = report.findings.filter(({ status }) => status === 'problem' || status === 'warning');
       const seen =
         bad.length === 0 ? 'has nothing to complain of' : 'has told what is wrong there, see below';
@@ -296,7 +290,7 @@ class Examination {
       using client = await this.#connect(`rdma://${this.#authority}`);
       connected = true;
       using payload = touched(client.manager, ECHO_BYTES);
-      await ping(client, payload, 'Ping', signal);
+      await ping(client.proxy(Measure, MEASURE), payload, 'ping', signal);
       const packets = link === undefined ? '' : `, in packets of up to ${link.rdmaMtu}`;
       this.#add(ok('data-plane', `${formatSize(ECHO_BYTES)} there and back over RDMA${packets}`, { where }));
       await client.close();

@@ -1,13 +1,13 @@
 // What one side tells the other of itself when it is asked for a diagnosis: its version, transports, ports and findings; as
-// elements of the service's namespace, and back. What a peer sends is checked, cut to length and cleaned before anybody sees it.
+// a body of its contract, and back. What a peer sends is checked, cut to length and cleaned before anybody sees it.
 import { isIP } from 'node:net';
 import { MessageRefusedError } from '../../soap/fault.js';
-import type { XmlNode } from '../../soap/infoset.js';
-import { item, type Attributes, type Fields } from '../wire.js';
+import type { Received, Sending } from '../../runtime/index.js';
+import type { ReportBody } from './contract.js';
 import { portsOf } from './check-devices.js';
 import { rdmaMtuOf } from './devices.js';
 import type { Facts } from './facts.js';
-import { STATUSES, type Finding } from './finding.js';
+import type { Finding } from './finding.js';
 
 const FINDINGS_MAX = 256;
 const COMMANDS_MAX = 8;
@@ -16,7 +16,6 @@ const ADDRESSES_MAX = 64;
 const TRANSPORTS_MAX = 16;
 const TEXT_CHARS_MAX = 600;
 const NAME_CHARS_MAX = 64;
-const MTU_MAX = 1 << 20;
 
 /** A port, as far as the other side has to know it. */
 export interface Link {
@@ -64,91 +63,69 @@ export function reportOf(facts: Facts, findings: readonly Finding[]): Report {
   };
 }
 
-export function writeReport({ version, transports, links, findings }: Report): {
-  attributes: Attributes;
-  content: XmlNode[];
-} {
+export function writeReport({ version, transports, links, findings }: Report): Sending<typeof ReportBody> {
   return {
-    attributes: { version: name(version) },
-    content: [
-      ...transports
-        .slice(0, TRANSPORTS_MAX)
-        .map((one) => item('Transport', { ...one, name: name(one.name), reason: line(one.reason) })),
-      ...links.slice(0, LINKS_MAX).map((link) =>
-        item('Link', {
-          ...link,
-          port: name(link.port),
-          netDevice: name(link.netDevice),
-          addresses: link.addresses.slice(0, ADDRESSES_MAX).join(' '),
-        }),
-      ),
-      ...findings.slice(0, FINDINGS_MAX).map(writeFinding),
-    ],
-  };
-}
-
-function writeFinding({ id, status, subject, seen, advice, commands = [] }: Finding): XmlNode {
-  return item(
-    'Finding',
-    {
+    version: name(version),
+    transports: transports
+      .slice(0, TRANSPORTS_MAX)
+      .map((one) => ({ ...one, name: name(one.name), reason: line(one.reason) })),
+    links: links.slice(0, LINKS_MAX).map((link) => ({
+      ...link,
+      port: name(link.port),
+      netDevice: name(link.netDevice),
+      addresses: link.addresses.slice(0, ADDRESSES_MAX),
+    })),
+    findings: findings.slice(0, FINDINGS_MAX).map(({ id, status, seen, subject, advice, commands = [] }) => ({
       id,
       status,
       seen: line(seen),
       subject: subject === undefined ? undefined : line(subject),
       advice: advice === undefined ? undefined : line(advice),
-    },
-    commands.slice(0, COMMANDS_MAX).map((command) => item('Command', { line: line(command) })),
-  );
-}
-
-/** What a peer answered. Throws a fault when it is not as writeReport writes it. */
-export function readReport(fields: Fields): Report {
-  return {
-    version: name(fields.text('version')),
-    transports: bounded(fields, 'Transport', TRANSPORTS_MAX).map((one) => ({
-      name: name(one.text('name')),
-      available: one.flag('available'),
-      reason: line(one.text('reason')),
+      commands: commands.slice(0, COMMANDS_MAX).map(line),
     })),
-    links: bounded(fields, 'Link', LINKS_MAX).map((link) => ({
-      port: name(link.text('port')),
-      netDevice: name(link.text('netDevice')),
-      netMtu: link.count('netMtu', MTU_MAX),
-      rdmaMtu: link.count('rdmaMtu', MTU_MAX),
-      gids: link.count('gids', MTU_MAX),
-      addresses: addressesIn(link.text('addresses')),
-    })),
-    findings: bounded(fields, 'Finding', FINDINGS_MAX).map(readFinding),
   };
 }
 
-function readFinding(fields: Fields): Finding {
-  const id = fields.text('id');
+/** What a peer answered. Throws a fault when it is more than writeReport writes, or other than that. */
+export function readReport({ version, transports, links, findings }: Received<typeof ReportBody>): Report {
+  return {
+    version: name(version),
+    transports: bounded('transports', transports, TRANSPORTS_MAX).map((one) => ({
+      name: name(one.name),
+      available: one.available,
+      reason: line(one.reason),
+    })),
+    links: bounded('links', links, LINKS_MAX).map((link) => ({
+      port: name(link.port),
+      netDevice: name(link.netDevice),
+      netMtu: link.netMtu,
+      rdmaMtu: link.rdmaMtu,
+      gids: link.gids,
+      addresses: link.addresses.slice(0, ADDRESSES_MAX).filter((address) => isIP(address) !== 0),
+    })),
+    findings: bounded('findings', findings, FINDINGS_MAX).map(readFinding),
+  };
+}
+
+function readFinding(told: Received<typeof ReportBody>['findings'][number]): Finding {
+  const { id, status, seen, subject, advice } = told;
   if (!/^[a-z][a-z0-9-]{0,39}$/.test(id))
     throw MessageRefusedError.sender('A finding has no id. Correct the sender.');
-  const commands = bounded(fields, 'Command', COMMANDS_MAX).map((command) => line(command.text('line')));
+  const commands = bounded('commands', told.commands, COMMANDS_MAX).map(line);
   return {
     id,
-    status: fields.choice('status', STATUSES),
+    status,
     where: 'there',
-    ...(fields.has('subject') ? { subject: line(fields.text('subject')) } : {}),
-    seen: line(fields.text('seen')),
-    ...(fields.has('advice') ? { advice: line(fields.text('advice')) } : {}),
+    ...(subject === undefined ? {} : { subject: line(subject) }),
+    seen: line(seen),
+    ...(advice === undefined ? {} : { advice: line(advice) }),
     ...(commands.length === 0 ? {} : { commands }),
   };
 }
 
-function bounded(fields: Fields, element: string, max: number): Fields[] {
-  const items = fields.items(element);
+function bounded<T>(what: string, items: readonly T[], max: number): readonly T[] {
   if (items.length <= max) return items;
-  throw MessageRefusedError.sender(`There are more than ${max} ${element} elements. Correct the sender.`);
-}
-
-function addressesIn(text: string): string[] {
-  return text
-    .split(' ')
-    .slice(0, ADDRESSES_MAX)
-    .filter((address) => isIP(address) !== 0);
+  throw MessageRefusedError.sender(`There are more than ${max} ${what}. Correct the sender.`);
 }
 
 /** One line of text that moves no cursor, changes no direction of writing and is not long. */

@@ -2,10 +2,9 @@
 // command lines.
 import { randomUUID } from 'node:crypto';
 import { SplitplaneError } from '../../errors.js';
-import type { Client } from '../client.js';
+import { Files, lend, type Proxy, type ReceivedResponse } from '../../runtime/index.js';
+import { asked, type Client } from '../client.js';
 import { errnoOf, Failure } from '../../runtime/failure.js';
-import { include } from '../../soap/references.js';
-import { encodePath, FILE_CID, request, type Fields } from '../wire.js';
 import type { Hashes } from '../../runtime/services/files/hashes.js';
 import { fileChanged, type Directory, type FoundFile, type Kind } from '../../runtime/services/files/root.js';
 import { digestOf, registered } from '../../runtime/services/files/source.js';
@@ -16,8 +15,12 @@ import {
   type Stored,
 } from '../../runtime/services/files/store.js';
 
-const KINDS: readonly Kind[] = ['file', 'directory', 'other'];
-const MODE_MAX = 0o777;
+/** The name of the service that has them. */
+export const FILES = 'files';
+/** What is asked takes as long as the file does; what ends it is the connection, or Ctrl-C. */
+const timeoutMs = 24 * 3600 * 1000;
+
+type Page = ReceivedResponse<(typeof Files)['operations']['list']>;
 
 /** A name in a peer's directory. */
 export interface RemoteEntry {
@@ -42,11 +45,13 @@ export interface Transferred extends Omit<Stored, 'version'> {
 
 export class FileClient {
   readonly #client: Client;
+  readonly #files: Proxy<typeof Files>;
   readonly #hashes: Hashes;
   readonly #receiver: Receiver;
 
   constructor(client: Client, hashes: Hashes) {
     this.#client = client;
+    this.#files = client.proxy(Files, FILES);
     this.#hashes = hashes;
     this.#receiver = new Receiver((length) => client.manager.allocate(length), hashes);
   }
@@ -54,9 +59,8 @@ export class FileClient {
   /** What is at `path`; undefined when there is nothing. */
   async stat(path: string, signal: AbortSignal): Promise<{ kind: Kind; size: number } | undefined> {
     try {
-      const fields = await this.#client.ask('Stat', { path: encodePath(path) }, { signal });
-      const kind = fields.choice('kind', KINDS);
-      return { kind, size: kind === 'file' ? fields.count('size') : 0 };
+      const { kind, size = 0 } = await asked(this.#files.stat({ path }, { signal, timeoutMs }));
+      return { kind, size };
     } catch (error) {
       if (error instanceof Failure && error.errno === 'ENOENT') return undefined;
       throw error;
@@ -67,12 +71,10 @@ export class FileClient {
   async *list(path: string, signal: AbortSignal): AsyncGenerator<RemoteEntry, void, void> {
     let after: string | undefined;
     for (;;) {
-      const place = { path: encodePath(path), after: after === undefined ? undefined : encodePath(after) };
-      const page = await this.#client.ask('List', place, { signal });
-      const entries = page.items('Entry').map(readEntry);
-      yield* entries;
+      const { entries, more } = await asked(this.#files.list({ path, after }, { signal, timeoutMs }));
+      yield* entries.map(readEntry);
       const last = entries.at(-1)?.name;
-      if (!page.flag('more') || last === undefined) return;
+      if (!more || last === undefined) return;
       // The peer chooses names and order; without this it could go on for ever.
       if (after !== undefined && last <= after) throw lyingPeer('a directory that does not advance');
       after = last;
@@ -80,7 +82,7 @@ export class FileClient {
   }
 
   async makeDirectory(path: string, signal: AbortSignal): Promise<void> {
-    await this.#client.ask('MakeDirectory', { path: encodePath(path) }, { signal });
+    await asked(this.#files.makeDirectory({ path }, { signal, timeoutMs }));
   }
 
   /** Gets the file at `path` as `name` in `directory`. Settles and rejects as Receiver.store does. */
@@ -91,17 +93,13 @@ export class FileClient {
     options: TransferOptions,
   ): Promise<Transferred> {
     const { verify, signal, onBytes } = options;
-    const written = encodePath(path);
-    using reply = await this.#client.call('Get', { path: written }, { signal });
-    const fields = this.#client.fields(reply, 'Get');
-    const size = fields.count('size');
-    const version = fields.text('version');
-    const remote = reply.buffer(FILE_CID);
+    using file = await asked(this.#files.get({ path }, { signal, timeoutMs }));
+    const { size, mode, version, content: remote } = file;
     if ((remote?.length ?? 0) !== size) throw lyingPeer('a file of another length than it says');
     const digest = (length: number): Promise<string> =>
-      this.#client
-        .ask('Digest', { path: written, length, version }, { signal })
-        .then((answer) => answer.sha256());
+      asked(this.#files.digest({ path, length, version }, { signal, timeoutMs })).then(
+        ({ sha256 }) => sha256,
+      );
     // Asked now, so that the peer computes it while the bytes are moving.
     const whole = verify ? digest(size) : undefined;
     whole?.catch(() => undefined);
@@ -109,7 +107,7 @@ export class FileClient {
       const stored = await this.#receiver.store(directory, name, {
         remote,
         size,
-        mode: fields.count('mode', MODE_MAX),
+        mode,
         verify,
         signal,
         start: async (partial) => {
@@ -120,7 +118,7 @@ export class FileClient {
           return partial.size;
         },
         accept: async (sha256, shown) => {
-          if (whole === undefined) await this.#checkVersion(written, version, path, signal);
+          if (whole === undefined) await this.#checkVersion(version, path, signal);
           else checkEqual(sha256, await whole, shown);
         },
         onBytes,
@@ -128,7 +126,7 @@ export class FileClient {
       return { bytes: size, ...stored };
     } catch (error) {
       // Was it the network or a disk, or did the file change after its digest was taken?
-      if (isMismatch(error)) await this.#checkVersion(written, version, path, signal);
+      if (isMismatch(error)) await this.#checkVersion(version, path, signal);
       throw error;
     }
   }
@@ -136,32 +134,33 @@ export class FileClient {
   /** Puts a file at `path`. Settles when it is on the peer's disk under its name. */
   async put(file: FoundFile, path: string, options: TransferOptions): Promise<Transferred> {
     const { verify, signal } = options;
-    const written = encodePath(path);
-    const from = await this.#resumeAt(file, written, options);
+    const from = await this.#resumeAt(file, path, options);
     using region = await registered((place) => this.#client.manager.registerFile(place), file);
-    const id = randomUUID();
+    const transfer = randomUUID();
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
-    const told = verify ? this.#tellDigest(file, id, either) : Promise.resolve();
+    const told = verify ? this.#tellDigest(file, transfer, either) : Promise.resolve();
     // When this side cannot say what the file is, the peer must not store it.
     told.catch((error: unknown) => {
       stop.abort(error);
     });
     try {
-      const buffers = region === undefined ? [] : [{ buffer: region, cid: FILE_CID, uses: Infinity }];
-      const attributes = { path: written, id, mode: file.mode, from, verify };
-      const content = region === undefined ? [] : [include(FILE_CID)];
-      using reply = await this.#client.request(request('Put', attributes, content), {
-        buffers,
-        signal: either,
-      });
-      const fields = this.#client.fields(reply, 'Put');
+      const content = region === undefined ? undefined : lend(region, 'read', undefined, Infinity);
+      const confirmed = verify ? { transfer } : {};
+      const stored = await asked(
+        this.#files.put(
+          { path, mode: file.mode, from, content, ...confirmed },
+          { signal: either, timeoutMs },
+        ),
+      );
       if (!verify)
         await file.checkUnchanged().catch(() => {
           throw storedTorn(path);
         });
-      const sha256 = verify ? fields.sha256() : undefined;
-      return { bytes: file.size, resumedFrom: fields.count('resumedFrom', file.size), sha256 };
+      const { resumedFrom, sha256 } = stored;
+      if (resumedFrom > file.size || (sha256 === undefined) === verify)
+        throw lyingPeer('another file than it was sent');
+      return { bytes: file.size, resumedFrom, sha256 };
     } catch (error) {
       if (stop.signal.aborted) throw stop.signal.reason;
       if (isMismatch(error)) await file.checkUnchanged();
@@ -172,28 +171,28 @@ export class FileClient {
     }
   }
 
-  async #tellDigest(file: FoundFile, id: string, signal: AbortSignal): Promise<void> {
+  async #tellDigest(file: FoundFile, transfer: string, signal: AbortSignal): Promise<void> {
     const sha256 = await digestOf(this.#hashes, file, file.size, signal);
-    await this.#client.tell('PutDigest', { id, sha256 });
+    await asked(this.#files.confirm({ transfer, sha256 }, { signal, timeoutMs }));
   }
 
   /** How much of the file the peer has from a transfer that broke off. */
-  async #resumeAt(file: FoundFile, written: string, options: TransferOptions): Promise<number> {
+  async #resumeAt(file: FoundFile, path: string, options: TransferOptions): Promise<number> {
     const { signal, onBytes } = options;
     if (file.size < RESUMABLE_BYTES_MIN) return 0;
-    const there = await this.#client.ask('Partial', { path: written }, { signal });
-    const size = there.count('size');
+    const { size, sha256 } = await asked(this.#files.partial({ path }, { signal, timeoutMs }));
     if (size < RESUMABLE_BYTES_MIN || size > file.size) return 0;
-    if ((await digestOf(this.#hashes, file, size, signal)) !== there.sha256()) return 0;
+    if ((await digestOf(this.#hashes, file, size, signal)) !== sha256) return 0;
     onBytes(size);
     return size;
   }
 
-  async #checkVersion(written: string, version: string, path: string, signal: AbortSignal): Promise<void> {
-    const now = await this.#client.ask('Stat', { path: written }, { signal }).catch((error: unknown) => {
+  async #checkVersion(version: string, path: string, signal: AbortSignal): Promise<void> {
+    const stat = asked(this.#files.stat({ path }, { signal, timeoutMs }));
+    const now = await stat.catch((error: unknown) => {
       throw errnoOf(error) === 'ENOENT' ? fileChanged(path) : error;
     });
-    if (!now.has('version') || now.text('version') !== version) throw fileChanged(path);
+    if (now.version !== version) throw fileChanged(path);
   }
 }
 
@@ -208,12 +207,10 @@ function isMismatch(error: unknown): boolean {
 }
 
 /** A name is a peer's word: it must be one, and lead nowhere. */
-function readEntry(fields: Fields): RemoteEntry {
-  const name = fields.path('name');
+function readEntry({ name, kind, size = 0 }: Page['entries'][number]): RemoteEntry {
   if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name))
     throw lyingPeer('a name that is none');
-  const kind = fields.choice('kind', KINDS);
-  return { name, kind, size: fields.has('size') ? fields.count('size') : 0 };
+  return { name, kind, size };
 }
 
 function lyingPeer(what: string): Failure {

@@ -1,98 +1,126 @@
 // The serving side of `ping` and `perf`: sends back what came, gives memory for one-sided access, counts messages, and says
-// what this process spends.
+// what this process spends. A service about connections, and of the one runtime that it is made for.
 import type { Connection } from '../../network/connection.js';
 import type { RegisteredBuffer } from '../../dataplane/memory.js';
 import type { NetworkManager } from '../../network/manager.js';
-import { include } from '../../soap/references.js';
-import { Failure } from '../../runtime/failure.js';
-import type { Answer, Call, Handlers } from '../service.js';
-import { UsageMeter, usageAttributes } from '../usage.js';
-import { PING_BYTES_MAX, SHARE_BYTES_MAX, SHARED_BYTES_MAX } from './limits.js';
+import {
+  Failure,
+  lend,
+  Service,
+  type Attached,
+  type Call,
+  type Handlers,
+  type ReceivedRequest,
+} from '../../runtime/index.js';
+import { Admission } from '../../runtime/services/admission.js';
+import type { RequestLog } from '../request-log.js';
+import { UsageMeter, type Usage } from '../usage.js';
+import { Measure } from './contract.js';
+import { PING_BYTES_MAX, SHARED_BYTES_MAX } from './limits.js';
 
-export class PerfService {
+interface Payload {
+  readonly payload?: Attached | undefined;
+}
+type Shared = ReceivedRequest<(typeof Measure)['operations']['share']>;
+type Step = ReceivedRequest<(typeof Measure)['operations']['usage']>;
+
+export class MeasureService extends Service<typeof Measure> {
+  readonly contract = Measure;
+  override readonly concurrency = 'concurrent';
+  readonly handlers: Handlers<typeof Measure>;
+  readonly #manager: NetworkManager;
+  readonly #admission = new Admission();
   readonly #meters = new WeakMap<Connection, UsageMeter>();
   #sharedBytes = 0;
 
-  get handlers(): Handlers {
+  constructor(manager: NetworkManager, log: RequestLog) {
+    super();
+    this.#manager = manager;
+    this.handlers = this.#logged(log);
+  }
+
+  #logged(log: RequestLog): Handlers<typeof Measure> {
     return {
-      Ping: (call) => echo(call),
-      Echo: async (call) => ({ ...(await echo(call)), quiet: true }),
-      Share: (call) => this.#share(call),
-      Discard: () => Promise.resolve(undefined),
-      Usage: (call) => this.#usage(call),
+      ping: log.logged(
+        'Ping',
+        (call: Call<Payload>) => this.#echo(call),
+        (_, { payload }) => ({ bytes: payload?.length }),
+      ),
+      echo: log.logged('Echo', (call: Call<Payload>) => this.#echo(call)),
+      share: log.logged(
+        'Share',
+        ({ body: { size, access } }: Call<Shared>) => this.#share(size, access),
+        ({ size }) => ({ bytes: size }),
+      ),
+      discard: () => undefined,
+      usage: log.logged(
+        'Usage',
+        ({ body: { step }, connection }: Call<Step>) => this.#usage(step, connection),
+        () => ({}),
+      ),
     };
   }
 
-  /** Memory that the asker may read, write or update until it releases the answer. */
-  #share({ fields, message, manager }: Call): Promise<Answer> {
-    const size = fields.count('size', SHARE_BYTES_MAX);
-    const access = fields.choice('access', ['read', 'write', 'atomic'] as const);
+  /** Sends back the buffer that came, if any. */
+  #echo(call: Call<Payload>): Promise<{ payload?: RegisteredBuffer }> {
+    return this.#admission.run(call, async () => {
+      const { payload } = call.body;
+      if (payload === undefined) return {};
+      if (payload.length > PING_BYTES_MAX)
+        throw new Failure('LIMIT_EXCEEDED', `A ping carries at most ${PING_BYTES_MAX} bytes. Send fewer.`);
+      const buffer = this.allocate(payload.length);
+      try {
+        await payload.resolve({ into: buffer });
+        return { payload: buffer };
+      } catch (error) {
+        buffer.release();
+        throw error;
+      }
+    });
+  }
+
+  /** Memory that the asker may read or write until it releases the answer. */
+  #share(size: number, access: 'read' | 'write') {
     if (this.#sharedBytes + size > SHARED_BYTES_MAX) {
       const reason = `${SHARED_BYTES_MAX} bytes are shared already. Try again when others are done.`;
       throw new Failure('QUOTA_EXCEEDED', reason);
     }
-    const buffer = touched(manager, size);
+    const buffer = touched(this, size);
     this.#sharedBytes += size;
-    const exposure = message.connection.share(buffer, { access });
-    void exposure.ended.then(() => {
+    const returned = (): void => {
       this.#sharedBytes -= size;
-    });
-    return Promise.resolve({
-      bytes: size,
-      content: [include('buffer-0')],
-      buffers: [exposure],
-      sent: () => {
-        buffer.release();
-      },
-    });
+      buffer.release();
+    };
+    return { content: lend(buffer, access, returned, Infinity) };
   }
 
-  #usage({ fields, message, manager }: Call): Promise<Answer> {
-    const { connection } = message;
+  #usage(step: 'start' | 'read', connection: Connection | undefined): Usage {
+    if (connection === undefined) {
+      throw new Failure('UNSUPPORTED', 'What this process spends is told to peers. Ask over a connection.');
+    }
     let meter = this.#meters.get(connection);
-    if (fields.choice('step', ['start', 'read'] as const) === 'start' || meter === undefined) {
-      meter ??= new UsageMeter(manager);
+    if (step === 'start' || meter === undefined) {
+      meter ??= new UsageMeter(this.#manager);
       this.#meters.set(connection, meter);
       const started = meter;
       started.start();
       void connection.closed.then(() => {
         started.stop();
       });
-      return Promise.resolve({ attributes: usageAttributes(started.read()) });
+      return started.read();
     }
     const usage = meter.read();
     meter.stop();
-    return Promise.resolve({ attributes: usageAttributes(usage) });
+    return usage;
   }
 }
 
 /** Its pages are there before anything is measured. */
-export function touched(manager: NetworkManager, length: number): RegisteredBuffer {
-  const buffer = manager.allocate(length);
+export function touched(
+  of: { allocate(length: number): RegisteredBuffer },
+  length: number,
+): RegisteredBuffer {
+  const buffer = of.allocate(length);
   buffer.bytes.fill(1);
   return buffer;
-}
-
-/** Sends back the buffer that came, if any. */
-async function echo(call: Call): Promise<Answer> {
-  const { message, manager } = call;
-  const remote = message.buffers[0];
-  if (remote === undefined) return {};
-  if (remote.length > PING_BYTES_MAX)
-    throw new Failure('LIMIT_EXCEEDED', `A ping carries at most ${PING_BYTES_MAX} bytes. Send fewer.`);
-  let buffer: RegisteredBuffer;
-  if (remote.inline === undefined) {
-    buffer = await remote.resolve({ signal: call.signal });
-  } else {
-    buffer = manager.allocate(remote.length);
-    remote.inline.copy(buffer.bytes);
-  }
-  return {
-    bytes: remote.length,
-    content: [include('echo')],
-    buffers: [{ buffer, cid: 'echo' }],
-    sent: () => {
-      buffer.release();
-    },
-  };
 }

@@ -2,11 +2,9 @@
 // says what arrived. Looks at no clock but for round trips, and adds nothing up: whoever measures does.
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { RegisteredBuffer } from '../../dataplane/memory.js';
-import type { RemoteBuffer } from '../../dataplane/remote.js';
-import { include } from '../../soap/references.js';
-import { Failure } from '../../runtime/failure.js';
-import type { Client } from '../client.js';
-import { request } from '../wire.js';
+import { Failure, lend, type Attached, type Proxy } from '../../runtime/index.js';
+import { asked, type Client } from '../client.js';
+import { MEASURE, Measure } from './contract.js';
 import { SENDS_IN_FLIGHT } from './limits.js';
 import { touched } from './server.js';
 
@@ -62,16 +60,20 @@ export async function drive(
   }
 }
 
+/** No deadline of our own: what ends it is the connection, or whoever stops it. */
+const PATIENT = { timeoutMs: Infinity };
+
 async function exchange(
   client: Client,
   size: number,
   listener: Listener,
   signal: AbortSignal,
 ): Promise<void> {
+  const measure = client.proxy(Measure, MEASURE);
   using payload = touched(client.manager, size);
   while (!signal.aborted) {
     const begin = performance.now();
-    await ping(client, payload, 'Echo');
+    await ping(measure, payload, 'echo');
     listener.roundTrip(begin);
     listener.delivered(2 * size, 1);
   }
@@ -79,27 +81,25 @@ async function exchange(
 
 /** One exchange; settles when the payload is back. */
 export async function ping(
-  client: Client,
+  measure: Proxy<typeof Measure>,
   payload: RegisteredBuffer,
-  action: 'Ping' | 'Echo',
+  operation: 'ping' | 'echo',
   signal?: AbortSignal,
 ): Promise<void> {
-  const { connection } = client;
-  const envelope = request(action, {}, [include('buffer-0')]);
-  using reply = await connection.request(envelope, { buffers: [payload], signal });
-  const echo = reply.buffers[0];
+  const lent = { payload: lend(payload) };
+  using reply = await asked(measure[operation](lent, { ...PATIENT, signal }));
+  const { payload: echo } = reply;
   if (echo?.length !== payload.length) {
     throw new Failure('MESSAGE_INVALID', 'The echo is not what was sent. Is this `splitplane serve`?');
   }
-  if (echo.inline === undefined) (await echo.resolve({ signal })).release();
+  (await echo.resolve({ signal })).release();
 }
 
 async function discard(client: Client, size: number, listener: Listener, signal: AbortSignal): Promise<void> {
+  const measure = client.proxy(Measure, MEASURE);
   const text = 'x'.repeat(size);
   while (!signal.aborted) {
-    const sends = Array.from({ length: SENDS_IN_FLIGHT }, () =>
-      client.connection.send(request('Discard', {}, [text])),
-    );
+    const sends = Array.from({ length: SENDS_IN_FLIGHT }, () => measure.discard({ text }, PATIENT));
     await Promise.all(sends);
     listener.delivered(size * SENDS_IN_FLIGHT, SENDS_IN_FLIGHT);
     await immediate();
@@ -114,10 +114,10 @@ async function transfer(
   listener: Listener,
   signal: AbortSignal,
 ): Promise<void> {
-  using shared = await client.call('Share', { size, access: direction === 'push' ? 'write' : 'read' });
-  const [remote] = shared.buffers;
-  if (remote === undefined) throw new Failure('MESSAGE_INVALID', 'The peer shared no memory.');
-  const lane = async (there: RemoteBuffer): Promise<void> => {
+  const measure = client.proxy(Measure, MEASURE);
+  const access = direction === 'push' ? 'write' : 'read';
+  using shared = await asked(measure.share({ size, access }, PATIENT));
+  const lane = async (there: Attached): Promise<void> => {
     using here = touched(client.manager, size);
     while (!signal.aborted) {
       const begin = performance.now();
@@ -127,5 +127,5 @@ async function transfer(
       listener.delivered(size, 1);
     }
   };
-  await Promise.all(Array.from({ length: inFlight }, () => lane(remote)));
+  await Promise.all(Array.from({ length: inFlight }, () => lane(shared.content)));
 }

@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { compareLinks, compareVersions, linkOf } from '../../../lib/cli/doctor/between.js';
 import { examine } from '../../../lib/cli/doctor/diagnosis.js';
 import { readReport, reportOf, writeReport, type Report } from '../../../lib/cli/doctor/report.js';
-import { Fields, item, type Attributes } from '../../../lib/cli/wire.js';
-import type { XmlNode } from '../../../lib/soap/infoset.js';
+import { ReportBody } from '../../../lib/cli/doctor/contract.js';
+import type { Sending } from '../../../lib/runtime/index.js';
+import { element, type XmlElement } from '../../../lib/soap/infoset.js';
 import { hostWith, netDevice, PORT, type Changes } from './doctor-host.js';
 
 async function reportWith(changes: Changes = {}, version = '1.0.0'): Promise<Report> {
@@ -13,8 +14,32 @@ async function reportWith(changes: Changes = {}, version = '1.0.0'): Promise<Rep
   return reportOf(facts, examine(facts));
 }
 
-function answer(attributes: Attributes, content: readonly XmlNode[] = []): Fields {
-  return new Fields(item('DiagnoseResponse', attributes, content), 'DiagnoseResponse');
+const NAMESPACE = 'urn:splitplane:diagnosis:1';
+type Written = Sending<typeof ReportBody>;
+
+/** What arrives of a report: as elements, and back. */
+function arrived(report: Partial<Written>): Report {
+  const whole = { version: '1', transports: [], links: [], findings: [], ...report };
+  return read(
+    ReportBody.encode(NAMESPACE, whole, { attach: () => expect.fail('There are no buffers in it.') }),
+  );
+}
+
+function read(body: XmlElement): Report {
+  return readReport(ReportBody.decode(body, () => undefined));
+}
+
+/** Elements that no report of ours has. */
+function written(...children: [name: string, fields: Record<string, string>][]): XmlElement {
+  const fields = (of: Record<string, string>) =>
+    Object.entries(of).map(([name, text]) => element(NAMESPACE, name, text));
+  return element(
+    NAMESPACE,
+    'DiagnoseResponse',
+    children.map(([name, of]) =>
+      name === 'version' ? element(NAMESPACE, name, of.text ?? '') : element(NAMESPACE, name, fields(of)),
+    ),
+  );
 }
 
 const LINK = {
@@ -23,59 +48,54 @@ const LINK = {
   netMtu: 1500,
   rdmaMtu: 1024,
   gids: 2,
-  addresses: '198.51.100.1',
+  addresses: ['198.51.100.1'],
 };
-const FINDING = { id: 'mtu', status: 'ok', seen: 'all is well' };
+const FINDING = { id: 'mtu', status: 'ok', seen: 'all is well', commands: [] } as const;
+const VERSION: [string, Record<string, string>] = ['version', { text: '1' }];
+const WRITTEN_LINK = { port: 'rxe0/1', netDevice: 'eth0', netMtu: '1500', rdmaMtu: '1024', gids: '2' };
 
 describe('a report', () => {
   test('arrives as it was sent, its findings as those of the other side', async () => {
     const report = await reportWith(netDevice('eth0', { mtu: 1500 }));
     expect(report.findings.some(({ commands }) => commands !== undefined)).toBe(true);
-    const { attributes, content } = writeReport(report);
     const there = report.findings.map((finding) => ({ ...finding, where: 'there' }));
-    expect(readReport(answer(attributes, content))).toEqual({ ...report, findings: there });
+    expect(arrived(writeReport(report))).toEqual({ ...report, findings: there });
   });
 
-  const hostile: Readonly<Record<string, [Attributes, XmlNode[]]>> = {
-    'no version': [{}, []],
-    'a status that is none': [{ version: '1' }, [item('Finding', { ...FINDING, status: 'fine' })]],
-    'an id that is none': [{ version: '1' }, [item('Finding', { ...FINDING, id: 'x\u001b[2J' })]],
-    'nothing seen': [{ version: '1' }, [item('Finding', { id: 'mtu', status: 'ok' })]],
-    'an MTU that is none': [{ version: '1' }, [item('Link', { ...LINK, netMtu: -1 })]],
-    'an MTU beyond any': [{ version: '1' }, [item('Link', { ...LINK, rdmaMtu: 1e12 })]],
-    'too many findings': [{ version: '1' }, Array.from({ length: 257 }, () => item('Finding', FINDING))],
-    'too many commands': [
-      { version: '1' },
-      [
-        item(
-          'Finding',
-          FINDING,
-          Array.from({ length: 9 }, () => item('Command', { line: 'true' })),
-        ),
-      ],
-    ],
-    'too many ports': [{ version: '1' }, Array.from({ length: 65 }, () => item('Link', LINK))],
+  const finding = { id: 'mtu', status: 'ok', seen: 'x' };
+  const hostile: Readonly<Record<string, () => Report>> = {
+    'no version': () => read(written()),
+    'a status that is none': () => read(written(VERSION, ['findings', { ...finding, status: 'fine' }])),
+    'an id that is none': () => arrived({ findings: [{ ...FINDING, id: 'x y' }] }),
+    'nothing seen': () => read(written(VERSION, ['findings', { id: 'mtu', status: 'ok' }])),
+    'an MTU that is none': () => read(written(VERSION, ['links', { ...WRITTEN_LINK, netMtu: '-1' }])),
+    'an MTU beyond any': () =>
+      read(written(VERSION, ['links', { ...WRITTEN_LINK, rdmaMtu: '1000000000000' }])),
+    'too many findings': () => arrived({ findings: Array.from({ length: 257 }, () => FINDING) }),
+    'too many commands': () =>
+      arrived({ findings: [{ ...FINDING, commands: Array.from({ length: 9 }, () => 'true') }] }),
+    'too many ports': () => arrived({ links: Array.from({ length: 65 }, () => LINK) }),
   };
-  test.each(Object.entries(hostile))('is refused with %s', (_, [attributes, content]) => {
-    expect(() => readReport(answer(attributes, content))).toThrow(/Correct the sender|Send one/);
+  test.each(Object.entries(hostile))('is refused with %s', (_, reading) => {
+    expect(reading).toThrow(/Correct the sender|Send what the contract/);
   });
 
   test('moves no cursor, changes no direction of writing, and is cut to length', () => {
-    const evil = '\u001b[31mrm\r\n\u202e\u0007\ud800';
+    // The rest of what moves a terminal is no text that XML can hold.
+    const evil = '\u009b31mrm\r\n\u202e\u0085\ue000';
     const long = 'x'.repeat(5000);
-    const { version, links, findings } = readReport(
-      answer({ version: `1${evil}` }, [
-        item('Link', {
+    const { version, links, findings } = arrived({
+      version: `1${evil}`,
+      links: [
+        {
           ...LINK,
           port: 'rxe0; rm -r *',
           netDevice: evil,
-          addresses: `198.51.100.1 ${evil} nonsense fd00::1`,
-        }),
-        item('Finding', { ...FINDING, seen: evil, subject: long, advice: evil }, [
-          item('Command', { line: evil }),
-        ]),
-      ]),
-    );
+          addresses: ['198.51.100.1', evil, 'nonsense', 'fd00::1'],
+        },
+      ],
+      findings: [{ ...FINDING, seen: evil, subject: long, advice: evil, commands: [evil] }],
+    });
     const texts = [
       version,
       links[0]?.netDevice,
