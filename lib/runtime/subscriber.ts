@@ -91,6 +91,8 @@ export class Subscribed implements AsyncDisposable {
   #id = '';
   #timer: NodeJS.Timeout | undefined;
   #over = false;
+  /** Settles when no renewal is under way. */
+  #renewed: Promise<unknown> = Promise.resolve();
   /** Notifications to come, where they are counted. */
   #left: number;
   #settle!: (why: SplitplaneError | undefined) => void;
@@ -143,6 +145,8 @@ export class Subscribed implements AsyncDisposable {
   async unsubscribe(): Promise<Received<typeof UNSUBSCRIBE.response> | undefined> {
     if (this.#over) return undefined;
     this.#end(undefined);
+    // Until then nobody knows what the publisher calls it.
+    await this.#renewed;
     const answer = await this.#client.call(this.#publisher, SERVICE, UNSUBSCRIBE, { id: this.#id });
     return answer as Received<typeof UNSUBSCRIBE.response>;
   }
@@ -165,7 +169,7 @@ export class Subscribed implements AsyncDisposable {
       return;
     }
     this.#timer = setTimeout(() => {
-      this.#renew().catch((error: unknown) => {
+      this.#renewed = this.#renew().catch((error: unknown) => {
         this.#end(
           error instanceof SplitplaneError
             ? error

@@ -85,6 +85,15 @@ export class Subscription {
     this.expiresAt = performance.now() + (init.expiresMs ?? EXPIRES_MS_DEFAULT);
   }
 
+  /** Lasts longer, as it is; answers false where something else is wanted than before. */
+  renew({ types, expiresMs, count }: SubscriptionInit): boolean {
+    const same =
+      new Set(types).size === (this.#types?.size ?? 0) && types.every((type) => this.#types?.has(type));
+    if (!same || count !== undefined || this.#left !== Infinity) return false;
+    this.expiresAt = performance.now() + (expiresMs ?? EXPIRES_MS_DEFAULT);
+    return true;
+  }
+
   /** Puts a notification on its way. Answers whether the subscription goes on. */
   publish(notification: Notification): boolean {
     if (this.#types?.has(notification.type) === false) return true;
@@ -184,7 +193,7 @@ export class SubscriptionManager {
     return sum;
   }
 
-  /** Adds a subscription; one of the same subscriber is replaced, which renews it. Throws Fault InsufficientResources. */
+  /** Adds a subscription; one of the same subscriber is renewed, or replaced where it wants something else now. Throws Fault InsufficientResources. */
   add(init: SubscriptionInit): Subscription {
     const { expiresMs, count } = init;
     if (expiresMs !== undefined && !(expiresMs >= 1 && expiresMs <= EXPIRES_MS_MAX)) {
@@ -204,6 +213,10 @@ export class SubscriptionManager {
         'InsufficientResources',
         `${SUBSCRIBERS_MAX} subscriptions are the most. Try again later.`,
       );
+    }
+    if (before?.renew(init) === true) {
+      this.#sweepBy(before.expiresAt);
+      return before;
     }
     if (before !== undefined) this.remove(before.id, true);
     const subscription = new Subscription(this, init, randomUUID());

@@ -75,19 +75,20 @@ describe.each(PLACES)('$name', (at) => {
     const { away, service, uri, ...rest } = await serve();
     const got: number[] = [];
     const handlers = { ticked: ({ body }: { body: { number: number } }) => void got.push(body.number) };
-    const kept = await away.subscribe(Ticker, uri, handlers, { expiresMs: 100 });
+    const kept = await away.subscribe(Ticker, uri, handlers, { expiresMs: 1000 });
     // Counted ones are not renewed: this one's time ends while the other goes on.
     const counted = await away.subscribe(
       Ticker,
       uri,
       { ticked: () => undefined },
-      { expiresMs: 300, count: 9 },
+      { expiresMs: 2500, count: 9 },
     );
     await counted.ended;
     await until(() => subscribers({ away, ...rest }) === 1);
     service.tick(7);
     await until(() => got.length === 1);
-    await kept.unsubscribe();
+    // It is the same subscription all the time: what it was told counts from its beginning.
+    expect(await kept.unsubscribe()).toMatchObject({ published: 1, delivered: 1 });
     expect((await failure(away.subscribe(Ticker, uri, {}))).code).toBe('INVALID_ARGUMENT');
   });
 
