@@ -10,10 +10,9 @@ import type { Sent } from '../network/outbox.js';
 import { SplitplaneError } from '../errors.js';
 import type { Envelope } from '../soap/envelope.js';
 import { SoapFault } from '../soap/fault.js';
-import { giveBack, Lent, type Attached, type ResolvedBuffer, lend } from './attached.js';
+import { giveBack, Lent, type Attached } from './attached.js';
 import type { Deadlines, Expiring } from './deadlines.js';
 import {
-  attachedAs,
   expiry,
   NO_GIFTS,
   type Answer,
@@ -26,6 +25,7 @@ import { faultAnswer, type Network } from './dispatcher.js';
 import { faultOf } from './fault.js';
 import { TIMEOUT_MS_MAX } from './deadlines.js';
 import { readOrigin, withOrigin, withoutOrigin, type Origin } from './origin.js';
+import { Relays } from './relays.js';
 import { nodeIdOf, parseServiceUri } from './uri.js';
 import { verbOf, type Verb } from './verbs.js';
 
@@ -47,9 +47,6 @@ export interface NetworkOwner {
   gone(nodeId: string): void;
 }
 
-/** Messages that are being passed on and were not answered yet. */
-const RELAYS_MAX = 10_000;
-
 export class RuntimeNetwork implements Network {
   readonly #manager: NetworkManager;
   readonly #owner: NetworkOwner;
@@ -62,9 +59,7 @@ export class RuntimeNetwork implements Network {
   readonly #paths = new WeakMap<Connection, string>();
   /** Where the runtime is being asked who may have what, the last question. Its answer never rejects. */
   readonly #asking = new Map<Connection, Promise<SoapFault | undefined>>();
-  /** By where they come from and go to: settles when the last message that is passed on there has been sent. */
-  readonly #relays = new Map<string, Promise<void>>();
-  #relayCount = 0;
+  readonly #relays = new Relays((out, nodeId) => this.request(out, nodeId));
   #parent: Connection | undefined;
   /** By wsa:To: the last request that waits for a connection to there. */
   readonly #turns = new Map<string, Promise<Connection>>();
@@ -161,53 +156,7 @@ export class RuntimeNetwork implements Network {
   }
 
   relay(delivery: Delivery, nodeId: string, path: string | undefined): void {
-    if (this.#relayCount >= RELAYS_MAX) {
-      const reason = `${RELAYS_MAX} messages are being passed on already. Send again when some were answered.`;
-      delivery.refuse(SoapFault.dssp('QueuingLimitExceeded', reason));
-      delivery.release();
-      return;
-    }
-    this.#relayCount++;
-    const way = `${delivery.node ?? ''} ${nodeId}`;
-    const before = this.#relays.get(way);
-    let sent!: () => void;
-    const turn = new Promise<void>((resolve) => {
-      sent = resolve;
-    });
-    this.#relays.set(way, turn);
-    void this.#relay(delivery, nodeId, path, { before, sent }).finally(() => {
-      sent();
-      if (this.#relays.get(way) === turn) this.#relays.delete(way);
-      this.#relayCount--;
-      delivery.release();
-    });
-  }
-
-  /** What moves with a message takes its time, and messages are to arrive in the order in which they were sent. */
-  async #relay(
-    delivery: Delivery,
-    nodeId: string,
-    path: string | undefined,
-    { before, sent }: { readonly before: Promise<void> | undefined; readonly sent: () => void },
-  ): Promise<void> {
-    const { envelope, attached, principal, owner, node, deadlineAt, signal } = delivery;
-    try {
-      const gifts = attached.length > 0 ? await takeOver(envelope, attached, signal) : [];
-      if (before !== undefined) await before;
-      const sender = { principal, owner, node };
-      const judged = path !== undefined;
-      const answering = this.request({ envelope, gifts, sender, deadlineAt, signal, judged }, nodeId);
-      sent();
-      const answer = await answering;
-      try {
-        const back = await takeOver(answer.envelope, answer.attached, signal);
-        delivery.answer(answer.envelope, back, path);
-      } finally {
-        answer.release();
-      }
-    } catch (error) {
-      delivery.refuse(faultOf(error));
-    }
+    this.#relays.relay(delivery, nodeId, path);
   }
 
   #deliveryOf(message: Message): RemoteDelivery {
@@ -479,38 +428,6 @@ function settle(gifts: readonly Gift[], sent: Sent): void {
   if (lent.length === 0) return;
   void sent.released.then(() => {
     giveBack(lent);
-  });
-}
-
-/** Moves the buffers of a message here, to be passed on: a tag is worth nothing to anybody but who it was sent to. */
-async function takeOver(
-  envelope: Envelope,
-  attached: readonly Attached[],
-  signal: AbortSignal,
-): Promise<Gift[]> {
-  const gifts: Gift[] = [];
-  try {
-    for (const { cid } of envelope.references) {
-      const from = attachedAs({ envelope, attached }, cid);
-      if (from === undefined) continue;
-      if (from.access !== 'read') {
-        throw new SplitplaneError(
-          'UNSUPPORTED',
-          'A buffer to be written cannot be passed on to another process. Send it for reading.',
-        );
-      }
-      gifts.push({ cid, giving: owned(await from.resolve({ signal })) });
-    }
-    return gifts;
-  } catch (error) {
-    giveBack(gifts);
-    throw error;
-  }
-}
-
-function owned(resolved: ResolvedBuffer): Lent {
-  return lend(resolved, 'read', () => {
-    resolved.release();
   });
 }
 

@@ -9,8 +9,10 @@ import {
   bytesOf,
   digestOf,
   element,
+  Envelope,
   HOSTS,
   lend,
+  policyFile,
   Probe,
   probeAt,
   startHosting,
@@ -163,6 +165,54 @@ describe.each(HOSTS)('a service with host="%s"', (host) => {
     for (const each of subscribed) {
       expect(await each.unsubscribe()).toMatchObject({ published: 2, delivered: 2, dropped: 0, failed: 0 });
     }
+  });
+
+  test('asks another runtime, with buffers both ways, and is told by it', async () => {
+    const home = await startHosting({ network: DIALING, services: [probeAt(host)] });
+    const away = await startHosting({ network: LISTENING, services: [probeAt('here')] });
+    const probe = home.proxy(Probe, `${home.prefix}probe`);
+    const uri = `${away.prefix}probe`;
+    const forwarded = await probe.forward({ uri, bytes: filled(home, LARGE, 3) });
+    expect(forwarded).toMatchObject(digestOf(bytesOf(LARGE, 3)));
+    const fetched = await probe.fetch({ uri, length: LARGE });
+    expect(fetched).toMatchObject(digestOf(bytesOf(LARGE, 5)));
+    await probe.watch({ uri });
+    await away.proxy(Probe, uri).tell({ count: 1, bytes: false });
+    await until(async () => (await probe.seen()).told.length === 1);
+    expect((await probe.seen()).told).toEqual(['1 from local']);
+  });
+
+  // Goal: a policy holds wherever the service lives, for who really asks. Method: a peer that may ask but not Get, which is therefore
+  // not given buffers, and which claims to be somebody else in the header by which a runtime tells its processes whom a message is from.
+  test('is asked by who may ask it, and gives its buffers to who may Get it', async () => {
+    const policy = policyFile(`<policy xmlns="urn:splitplane:policy:1">
+      <role name="all"><member principal="program"/><member principal="service:*"/></role>
+      <allow roles="all" verbs="*" path="/*"/>
+      <allow roles="all" register="*"/>
+      <role name="peers"><member principal="local"/></role>
+      <allow roles="peers" verbs="Submit Query" path="/probe"/>
+    </policy>`);
+    const security = { off: false, policy } as const;
+    const home = await startHosting({ security, network: LISTENING, services: [probeAt(host)] });
+    const away = await startHosting({ network: DIALING });
+    const uri = `${home.prefix}probe`;
+    const probe = away.proxy(Probe, uri);
+    expect(await probe.who()).toMatchObject({ from: 'local' });
+    expect(await subcode(probe.keep({ seed: 1, bytes: filled(away, 8, 1) }))).toBe('PermissionDenied');
+    expect(await subcode(probe.show({ length: LARGE, seed: 1 }))).toBe('PermissionDenied');
+    expect(await home.proxy(Probe, uri).show({ length: 8, seed: 1 })).toMatchObject({ seed: 1 });
+    const attributes = { principal: 'program', judged: 'true' };
+    const asProgram = (action: string, name: string) =>
+      Envelope.of({
+        to: uri,
+        action: `http://schemas.microsoft.com/xw/2004/10/dssp.html:${action}`,
+        headers: [element('urn:splitplane:origin:1', 'Origin', [], { attributes })],
+        body: element(Probe.uri, name),
+      });
+    const who = await away.client.send(asProgram('SubmitRequest', 'Who'), []);
+    expect(who.envelope.body[0]?.child(Probe.uri, 'from')?.text()).toBe('local');
+    const state = await away.client.send(asProgram('GetRequest', 'Get'), []);
+    expect(state.envelope.fault?.subcodes.at(-1)?.localName).toBe('PermissionDenied');
   });
 
   test('forgets a subscriber whose runtime is gone', async () => {

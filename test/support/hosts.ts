@@ -1,5 +1,8 @@
 // Runtimes whose services live beside their callers, in threads and in processes. Node 20 cannot start a thread from TypeScript, so these
 // are of the compiled library, with the compiled services; what they give and take must come from there, too.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach } from 'vitest';
 import type * as transport from '../../lib/index.js';
@@ -13,7 +16,7 @@ async function compiled<M>(name: string): Promise<M> {
 }
 
 const { Runtime } = await compiled<typeof library>('lib/runtime/index');
-export const { element } = await compiled<typeof transport>('lib/index');
+export const { element, Envelope } = await compiled<typeof transport>('lib/index');
 export const { lend } = await compiled<typeof library>('lib/runtime/index');
 export const { Probe, bytesOf, digestOf } = await compiled<typeof probe>('test/runtime/services/probe');
 export type Hosting = library.Runtime & { readonly lines: readonly LogLine[] };
@@ -23,12 +26,23 @@ export const HOSTS = ['here', 'thread', 'process'] as const;
 export type Host = (typeof HOSTS)[number];
 
 const open = new Set<library.Runtime>();
+const folders: string[] = [];
 
 afterEach(async () => {
   const all = [...open].reverse();
   open.clear();
   for (const runtime of all) await runtime.close();
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
 });
+
+/** A policy that goes with its test. */
+export function policyFile(text: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'splitplane-test-'));
+  folders.push(folder);
+  const path = join(folder, 'policy.xml');
+  writeFileSync(path, text);
+  return path;
+}
 
 /** A runtime that ends with its test. */
 export async function startHosting(init: library.RuntimeInit = {}): Promise<Hosting> {
