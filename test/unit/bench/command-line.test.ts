@@ -75,7 +75,7 @@ describe('selects', () => {
 
   test('less with --quick, but of everything', () => {
     const plan = readCommandLine(['--suite', 'tcp', '--quick', '--json', 'rows.json']);
-    expect(plan).toMatchObject({ rounds: 2, jsonFile: 'rows.json' });
+    expect(plan).toMatchObject({ rounds: 1, jsonFile: 'rows.json' });
     expect(plan).toMatchObject({ soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000 } });
     expect(plan.suite.subjects).toHaveLength(8);
     expect(plan.suite.soaks).toHaveLength(2);
