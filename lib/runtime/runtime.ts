@@ -13,7 +13,7 @@ import { ServiceLoader } from './loader.js';
 import type { LoadInit } from './loaded-service.js';
 import { readManifest, type Manifest, type ServiceEntry } from './manifest.js';
 import { Monitor } from './monitor/monitor.js';
-import type { Connection } from '../network/connection.js';
+import type { Connection, ConnectionFacts } from '../network/connection.js';
 import type { ListeningAddress } from '../network/listening.js';
 import type { SecurityManager, SecuritySource } from './security-manager.js';
 import type { AnyService, NotificationHandlers } from './service.js';
@@ -254,11 +254,13 @@ function logToStderr(level: string, source: string, text: string): void {
   if (level !== 'info') process.stderr.write(`${level}: ${source}: ${text.replaceAll('\n', '\n  ')}\n`);
 }
 
-/** Undefined for one that ended this very moment. */
+/** Nothing for one that ended this very moment. */
 function describeConnection(connection: Connection): ConnectionSnapshot[] {
   const { session: id, state, principal } = connection;
   if (state === 'connecting' || state === 'closed') return [];
-  const { transport, encoding, messagesSent, messagesReceived } = connection.facts;
+  const facts = factsOf(connection);
+  if (facts === undefined) return [];
+  const { transport, encoding, messagesSent, messagesReceived } = facts;
   const peer = `${connection.peer.identity} at ${connection.peer.remoteAddress}`;
   return [
     {
@@ -272,4 +274,14 @@ function describeConnection(connection: Connection): ConnectionSnapshot[] {
       received: { messages: messagesReceived },
     },
   ];
+}
+
+/** The engine knows of an end before the connection is told. */
+function factsOf(connection: Connection): ConnectionFacts | undefined {
+  try {
+    return connection.facts;
+  } catch (error) {
+    if (error instanceof SplitplaneError && error.code === 'CLOSED') return undefined;
+    throw error;
+  }
 }

@@ -36,7 +36,9 @@ describe.each(['thread', 'process'] as const)('a service with host="%s"', (host)
     ['leaves a rejection unhandled', 'reject', 'Nobody caught this.'],
     ...(host === 'process' ? [['is killed', 'kill', 'SIGKILL']] : []),
   ])('that %s has failed, and nobody else has', async (_what, how, problem) => {
-    const home = await startHosting({ services: [probeAt(host), probeAt(host, { name: 'other' })] });
+    // With a binding the snapshot looks at connections, too, that are about to end.
+    const entries = [probeAt(host), probeAt(host, { name: 'other' })];
+    const home = await startHosting({ network: LISTENING, services: entries });
     const probe = home.proxy(Probe, `${home.prefix}probe`);
     const other = home.proxy(Probe, `${home.prefix}other`);
     await other.watch({ uri: `${home.prefix}probe` });
@@ -83,6 +85,20 @@ describe.each(['thread', 'process'] as const)('a service with host="%s"', (host)
     if (host === 'process') expect(runs(pid)).toBe(false);
     expect(await subcode(probe.who())).toBe('UnknownEntry');
   });
+});
+
+// Goal: work that leaves no time for the connection is not taken for an end. Method: longer than a peer may be silent, so that the runtime
+// lets the link go; afterwards both find each other again, and the answer arrives.
+test('a service that is busy for long answers late', { timeout: 120_000 }, async () => {
+  const home = await startHosting({
+    services: [probeAt('thread', { name: 'thread' }), probeAt('process', { name: 'process' })],
+  });
+  const busy = ['thread', 'process'].map(async (name) => {
+    const probe = home.proxy(Probe, `${home.prefix}${name}`);
+    await probe.block({ ms: 20_000 }, { timeoutMs: 100_000 });
+    expect(await probe.who()).toMatchObject({ from: 'program' });
+  });
+  await Promise.all(busy);
 });
 
 // Goal: nothing is left of a runtime that is killed, not even of a service that never lets its thread go. Method: a runtime with a thread

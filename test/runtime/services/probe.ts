@@ -51,6 +51,7 @@ export const Probe = contract('urn:splitplane:test:probe', {
     watch: Submit(Where),
     unwatch: Submit(body('Unwatch', {})),
     seen: Query(body('Seen', {}), body('SeenThis', { told: list(text()) })),
+    block: Submit(body('BlockThread', { ms: integer() })),
     end: Submit(body('End', { how: text() })),
   },
   notifications: { told: body('Told', { number: integer(), bytes: optional(buffer()) }) },
@@ -165,6 +166,10 @@ export default class extends Service<typeof Probe> {
       this.#watching?.abort();
     },
     seen: () => ({ told: this.#seen }),
+    block: ({ body: { ms } }) => {
+      const end = performance.now() + ms;
+      while (performance.now() < end);
+    },
     end: ({ body: { how } }) => {
       if (how === 'loop') for (;;);
       if (how === 'exit') process.exit(3);
