@@ -80,9 +80,11 @@ export class Client implements Disposable {
     return `${remoteAddress} (${printable(identity)})`;
   }
 
-  /** The service of this name at the other end of this very connection. */
+  /** Where the service of this name is: at the other end of this very connection. */
+  readonly uriOf = (name: string): string => nodePrefix(this.connection.peer.nodeId) + name;
+
   proxy<C extends AnyContract>(contract: C, name: string): Proxy<C> {
-    return this.runtime.proxy(contract, nodePrefix(this.connection.peer.nodeId) + name);
+    return this.runtime.proxy(contract, this.uriOf(name));
   }
 
   /** Says goodbye, so that the peer need not find out; but does not wait long for one that does not hear it. */

@@ -11,7 +11,6 @@ import {
   wholeNumber,
   type ConnectingOptions,
 } from './options.js';
-import { MEASURE, Measure } from './perf/contract.js';
 import { PING_BYTES_MAX } from './perf/limits.js';
 import { touched } from './perf/server.js';
 import { ping } from './perf/traffic.js';
@@ -60,10 +59,9 @@ async function run(host: string, options: PingOptions): Promise<void> {
   if (!json) print(`PING ${client.peerName} over ${transport}, ${encoding}: ${size} bytes of payload`);
   const times = new Times();
   using payload = touched(client.manager, size);
-  const measure = client.proxy(Measure, MEASURE);
   try {
     for (let sequence = 1; sequence <= count; sequence++) {
-      const timeMs = await times.take(() => ping(measure, payload, 'ping', signal));
+      const timeMs = await times.take(() => ping(client, payload, 'ping', signal));
       if (json) printJson({ sequence, bytes: size, timeMs: Number(milliseconds(timeMs)) });
       else print(`${size} bytes from ${remoteAddress}: seq=${sequence} time=${milliseconds(timeMs)} ms`);
       if (sequence < count) await delay(Math.max(0, interval * 1000 - timeMs), undefined, { signal });

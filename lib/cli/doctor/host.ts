@@ -9,7 +9,6 @@ import { asked, Client } from '../client.js';
 import { errnoOf, printable } from '../../runtime/failure.js';
 import { describe } from '../failure.js';
 import type { ConnectingOptions } from '../options.js';
-import { MEASURE, Measure } from '../perf/contract.js';
 import { touched } from '../perf/server.js';
 import { ping } from '../perf/traffic.js';
 import { formatSize } from '../terminal.js';
@@ -290,7 +289,7 @@ class Examination {
       using client = await this.#connect(`rdma://${this.#authority}`);
       connected = true;
       using payload = touched(client.manager, ECHO_BYTES);
-      await ping(client.proxy(Measure, MEASURE), payload, 'ping', signal);
+      await ping(client, payload, 'ping', signal);
       const packets = link === undefined ? '' : `, in packets of up to ${link.rdmaMtu}`;
       this.#add(ok('data-plane', `${formatSize(ECHO_BYTES)} there and back over RDMA${packets}`, { where }));
       await client.close();

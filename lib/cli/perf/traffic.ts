@@ -2,7 +2,11 @@
 // says what arrived. Looks at no clock but for round trips, and adds nothing up: whoever measures does.
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { RegisteredBuffer } from '../../dataplane/memory.js';
-import { Failure, lend, type Attached, type Proxy } from '../../runtime/index.js';
+import { Failure, failureOfFault, type Attached } from '../../runtime/index.js';
+import { requestActionOf } from '../../runtime/verbs.js';
+import { Envelope } from '../../soap/envelope.js';
+import { element, type XmlElement } from '../../soap/infoset.js';
+import { include } from '../../soap/references.js';
 import { asked, type Client } from '../client.js';
 import { MEASURE, Measure } from './contract.js';
 import { SENDS_IN_FLIGHT } from './limits.js';
@@ -69,37 +73,53 @@ async function exchange(
   listener: Listener,
   signal: AbortSignal,
 ): Promise<void> {
-  const measure = client.proxy(Measure, MEASURE);
   using payload = touched(client.manager, size);
   while (!signal.aborted) {
     const begin = performance.now();
-    await ping(measure, payload, 'echo');
+    await ping(client, payload, 'echo');
     listener.roundTrip(begin);
     listener.delivered(2 * size, 1);
   }
 }
 
-/** One exchange; settles when the payload is back. */
+/**
+ * One exchange; settles when the payload is back. Of the answer only its buffer is looked at: what reading bodies costs is not the
+ * connection's affair.
+ */
 export async function ping(
-  measure: Proxy<typeof Measure>,
+  { connection, uriOf }: Client,
   payload: RegisteredBuffer,
   operation: 'ping' | 'echo',
   signal?: AbortSignal,
 ): Promise<void> {
-  const lent = { payload: lend(payload) };
-  using reply = await asked(measure[operation](lent, { ...PATIENT, signal }));
-  const { payload: echo } = reply;
+  const { verb } = Measure.operations[operation];
+  const envelope = Envelope.of({
+    to: uriOf(MEASURE),
+    action: requestActionOf(verb),
+    body: BODIES[operation],
+  });
+  const buffers = [{ buffer: payload, cid: PAYLOAD }];
+  using reply = await connection.request(envelope, { buffers, signal });
+  const echo = reply.buffers[0];
   if (echo?.length !== payload.length) {
+    if (reply.fault !== undefined) throw failureOfFault(reply.fault);
     throw new Failure('MESSAGE_INVALID', 'The echo is not what was sent. Is this `splitplane serve`?');
   }
-  (await echo.resolve({ signal })).release();
+  if (echo.inline === undefined) (await echo.resolve({ signal })).release();
 }
 
+const PAYLOAD = 'payload';
+const bodyOf = ({ request }: { readonly request: { readonly name: string } }): XmlElement =>
+  element(Measure.uri, request.name, element(Measure.uri, PAYLOAD, include(PAYLOAD)));
+const { ping: pinging, echo: echoing } = Measure.operations;
+const BODIES = { ping: bodyOf(pinging), echo: bodyOf(echoing) };
+
 async function discard(client: Client, size: number, listener: Listener, signal: AbortSignal): Promise<void> {
-  const measure = client.proxy(Measure, MEASURE);
-  const text = 'x'.repeat(size);
+  const { verb, request } = Measure.operations.discard;
+  const body = element(Measure.uri, request.name, element(Measure.uri, 'text', 'x'.repeat(size)));
+  const init = { to: client.uriOf(MEASURE), action: requestActionOf(verb), body };
   while (!signal.aborted) {
-    const sends = Array.from({ length: SENDS_IN_FLIGHT }, () => measure.discard({ text }, PATIENT));
+    const sends = Array.from({ length: SENDS_IN_FLIGHT }, () => client.connection.send(Envelope.of(init)));
     await Promise.all(sends);
     listener.delivered(size * SENDS_IN_FLIGHT, SENDS_IN_FLIGHT);
     await immediate();
