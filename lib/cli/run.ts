@@ -28,6 +28,8 @@ const MONITOR_DEFAULT = 'http://127.0.0.1:0';
 
 /** How long what services left running may keep the process, after they were stopped. */
 const LINGER_MS_MAX = 1000;
+/** As long as a timer can wait. */
+const LONG_MS = 2 ** 31 - 1;
 
 interface RunOptions {
   readonly check: boolean;
@@ -103,11 +105,15 @@ async function runUntilTold(manifest: Manifest, json: boolean): Promise<void> {
   using interruption = new Interruption();
   const log = new RunLog(json);
   await using runtime = await Runtime.start(manifest, { log: log.write });
-  tellWhatRuns(runtime, manifest, json);
   const stopReloading = reloadOnHangup(runtime, log);
+  // A runtime without a network has nothing that would keep this process.
+  const staying = setInterval(() => undefined, LONG_MS);
   try {
+    // Last: who reads this may send signals.
+    tellWhatRuns(runtime, manifest, json);
     await untilTold(runtime, manifest, log, interruption.signal);
   } finally {
+    clearInterval(staying);
     stopReloading();
   }
 }

@@ -179,7 +179,7 @@ export class ServiceLoader {
       {
         drop: () => this.unload(entry.name),
         failed: (error) => {
-          this.#kernel.log('error', entry.name, `The service has failed: ${describe(error)}`);
+          this.#kernel.log('error', entry.name, `The service has failed: ${whyOf(error)}`);
           this.#forget(hosted);
           this.#remember(hosted.snapshot);
         },
@@ -263,7 +263,7 @@ export class ServiceLoader {
   #report(entry: ServiceEntry, error: unknown): void {
     const { name, partners, host, contract = '', at } = entry;
     const which = at === undefined ? 'The service' : `The service of line ${at.line}`;
-    this.#kernel.log('error', name, `${which} did not start: ${describe(error)}`);
+    this.#kernel.log('error', name, `${which} did not start: ${whyOf(error)}`);
     const port = { depth: 0, depthMax: 0, delivered: 0, refused: 0, faults: 0, running: 0 };
     const problem = messageOf(error);
     const uri = this.#kernel.uris.prefix + name;
@@ -291,4 +291,9 @@ export class ServiceLoader {
     this.#names = undefined;
     this.#tell('failed', remembered);
   }
+}
+
+/** Errors of this project say what to do; of others, where they come from is worth more than what they say. */
+function whyOf(error: unknown): string {
+  return error instanceof SplitplaneError ? error.message : describe(error);
 }

@@ -19,9 +19,21 @@ export async function makeService(
   );
 }
 
+async function importDefault(module: string): Promise<unknown> {
+  try {
+    return ((await import(module)) as { readonly default?: unknown }).default;
+  } catch (cause) {
+    const missing = (cause as { readonly code?: unknown }).code === 'ERR_MODULE_NOT_FOUND';
+    if (!missing || (cause as { readonly url?: unknown }).url !== module.split('?')[0]) throw cause;
+    throw new SplitplaneError('INVALID_ARGUMENT', `There is no module ${basename(module)}. Check its path.`, {
+      cause,
+    });
+  }
+}
+
 /** Makes the service that a module exports. Rejects with INVALID_ARGUMENT for a module that exports none. */
 export async function importService(module: string): Promise<AnyService> {
-  const exported = ((await import(module)) as { readonly default?: unknown }).default;
+  const exported = await importDefault(module);
   const service: unknown = typeof exported === 'function' ? new (exported as new () => unknown)() : undefined;
   if (service instanceof Service) return service as AnyService;
   throw new SplitplaneError(

@@ -93,6 +93,23 @@ describe('the policy', () => {
   });
 });
 
+describe('a runtime that no network reaches', () => {
+  test('goes on until it is told to end, although nothing but services keeps it', async () => {
+    const regions = '<service name="regions" builtin="memory"/>';
+    const { directory, manifest } = makeManifest(manifestOf(regions));
+    const policy = '<policy xmlns="urn:splitplane:policy:1"><allow roles="*" register="regions"/></policy>';
+    makeTree(directory, { 'policy.xml': policy });
+    const running = await Running.of(manifest);
+    // Reading a file takes turns of the event loop, after which a process that nothing keeps has ended.
+    for (const times of [1, 2, 3]) {
+      running.command.signal('SIGHUP');
+      const isLine = ({ text }: Json): boolean => text === 'The policy was read again.';
+      await running.command.until(() => running.log.filter(isLine).length === times);
+    }
+    expect(await running.command.end('SIGTERM')).toBe(0);
+  });
+});
+
 describe('services that do not start', () => {
   test('are told, and the others go on', async () => {
     const running = await Running.start({ text: manifestOf(unsecured, network, broken, recorder) });
