@@ -1,10 +1,10 @@
 // Runtimes whose services live beside their callers, in threads and in processes. Node 20 cannot start a thread from TypeScript, so these
 // are of the compiled library, with the compiled services; what they give and take must come from there, too.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach } from 'vitest';
+import { afterAll, afterEach, expect } from 'vitest';
 import type * as transport from '../../lib/index.js';
 import type * as library from '../../lib/runtime/index.js';
 import type { LogLine } from './runtimes.js';
@@ -26,18 +26,27 @@ export const HOSTS = ['here', 'thread', 'process'] as const;
 export type Host = (typeof HOSTS)[number];
 
 const open = new Set<library.Runtime>();
+const outside = tmpdir();
 const folders: string[] = [];
+/** Where the runtimes of a file put what is temporary: nothing, once they are closed. */
+const temporary = mkdtempSync(join(outside, 'splitplane-test-'));
+process.env.TMPDIR = temporary;
 
 afterEach(async () => {
   const all = [...open].reverse();
   open.clear();
   for (const runtime of all) await runtime.close();
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+  expect(readdirSync(temporary)).toEqual([]);
+});
+
+afterAll(() => {
+  rmSync(temporary, { recursive: true });
 });
 
 /** A policy that goes with its test. */
 export function policyFile(text: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'splitplane-test-'));
+  const folder = mkdtempSync(join(outside, 'splitplane-test-'));
   folders.push(folder);
   const path = join(folder, 'policy.xml');
   writeFileSync(path, text);

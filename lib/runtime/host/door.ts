@@ -21,6 +21,7 @@ export class Door {
   #folder: string | undefined;
   #listening: ListeningAddress | undefined;
   #holders = 0;
+  #closed = false;
   /** What is being done to it, one thing after the other. */
   #work: Promise<void> = Promise.resolve();
 
@@ -69,9 +70,9 @@ export class Door {
     this.#expected.delete(nodeId);
   }
 
-  /** Settles when nothing is left of it. */
+  /** Settles when nothing is left of it; it opens no more. */
   async close(): Promise<void> {
-    this.#holders = 0;
+    this.#closed = true;
     await this.#then(() => this.#set());
   }
 
@@ -92,7 +93,8 @@ export class Door {
 
   /** Makes what is so what is wanted. */
   async #set(): Promise<void> {
-    if (this.#holders > 0 && this.#listening === undefined) {
+    const wanted = this.#holders > 0 && !this.#closed;
+    if (wanted && this.#listening === undefined) {
       // The same path as before, because those who lost their connection look for it there.
       if (this.#folder === undefined) this.#folder = await mkdtemp(join(tmpdir(), 'splitplane-'));
       else await mkdir(this.#folder, { mode: OWNER_ONLY });
@@ -102,7 +104,7 @@ export class Door {
         await rm(this.#folder, { recursive: true, force: true });
         throw error;
       }
-    } else if (this.#holders === 0 && this.#listening !== undefined && this.#folder !== undefined) {
+    } else if (!wanted && this.#listening !== undefined && this.#folder !== undefined) {
       this.#listening.close();
       this.#listening = undefined;
       await rm(this.#folder, { recursive: true, force: true });
