@@ -1,7 +1,5 @@
 // A connection to a serving process, as a runtime that only dials: connects, gives out proxies of the services there, and turns faults
 // into failures. Knows nothing of what is asked.
-import { setTimeout as delay } from 'node:timers/promises';
-import type { PassedOver } from '../dataplane/native.js';
 import type { NetworkManager } from '../network/manager.js';
 import type { Connection } from '../network/connection.js';
 import { failureOfFault, printable } from '../runtime/failure.js';
@@ -11,11 +9,8 @@ import type { Tuning } from '../runtime/kernel.js';
 import { emptyPolicy } from '../runtime/policy.js';
 import { nodePrefix } from '../runtime/uri.js';
 import { FaultError } from '../soap/fault.js';
+import { sayGoodbye, tellOfConnection } from './link.js';
 import type { ConnectingOptions } from './options.js';
-import { note } from './terminal.js';
-
-/** How long the end of a connection may take. */
-const GOODBYE_MS = 1000;
 
 export class Client implements Disposable {
   readonly runtime: Runtime;
@@ -35,15 +30,7 @@ export class Client implements Disposable {
     signal?: AbortSignal,
   ): Promise<Client> {
     const client = await Client.dial(address, options, {}, signal);
-    const { connection, manager } = client;
-    tellPassedOver(manager, connection.facts.passedOver);
-    connection.on('interrupted', ({ code }) => {
-      note(`The connection was lost (${code}); waiting for it to come back.`);
-    });
-    connection.on('resumed', ({ transport, previous, passedOver }) => {
-      note(`The connection is back${transport === previous ? '' : `, over ${transport}`}.`);
-      if (transport !== previous) tellPassedOver(manager, passedOver);
-    });
+    tellOfConnection(client.manager, client.connection);
     return client;
   }
 
@@ -89,10 +76,7 @@ export class Client implements Disposable {
 
   /** Says goodbye, so that the peer need not find out; but does not wait long for one that does not hear it. */
   async close(): Promise<void> {
-    const waited = new AbortController();
-    const late = delay(GOODBYE_MS, undefined, { signal: waited.signal }).catch(() => undefined);
-    await Promise.race([this.runtime.close(), late]);
-    waited.abort();
+    await sayGoodbye(this.runtime.close());
     this[Symbol.dispose]();
   }
 
@@ -108,15 +92,5 @@ export async function asked<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (error) {
     throw error instanceof FaultError ? failureOfFault(error.fault) : error;
-  }
-}
-
-/** A transport that works on this host and not to that peer is worth a line; one that this host lacks is for `info`. */
-function tellPassedOver(manager: NetworkManager, passedOver: readonly PassedOver[]): void {
-  const { transports } = manager;
-  for (const { transport, reason } of passedOver) {
-    if (transports.some(({ name, available }) => name === transport && available)) {
-      note(`Not over ${transport}: ${printable(reason)}`);
-    }
   }
 }

@@ -1,9 +1,7 @@
 // A runtime somewhere, as `call`, `watch` and `services` see it: the connection to it, its services' URIs, and what they say of
 // themselves. This side is a kernel without services: the other one can tell it what was subscribed to, and nothing else.
 import { resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { PassedOver } from '../../dataplane/native.js';
 import { SplitplaneError } from '../../errors.js';
 import { parseAddress } from '../../network/address.js';
 import type { Connection } from '../../network/connection.js';
@@ -16,11 +14,9 @@ import { nodePrefix } from '../../runtime/uri.js';
 import type { Serializer } from '../../serializer/registry.js';
 import { printable } from '../../runtime/failure.js';
 import { answerOf, UsageError } from '../failure.js';
+import { sayGoodbye, tellOfConnection } from '../link.js';
 import { addConnectingOptions, checkAddress, parsePlace, type ConnectingOptions } from '../options.js';
 import { note } from '../terminal.js';
-
-/** How long the end of a connection may take. */
-const GOODBYE_MS = 1000;
 
 /** Options of every command that talks to a runtime. */
 export interface RemoteOptions extends ConnectingOptions {
@@ -130,34 +126,11 @@ export class Remote implements AsyncDisposable {
 
   /** Says goodbye, so that the peer need not find out; but does not wait long for one that does not hear it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const waited = new AbortController();
-    const late = delay(GOODBYE_MS, undefined, { signal: waited.signal }).catch(() => undefined);
-    await Promise.race([this.kernel.close(), late]);
-    waited.abort();
+    await sayGoodbye(this.kernel.close());
     this.network.destroy();
   }
 }
 
 function tell(level: string, source: string, text: string): void {
   if (level !== 'info') note(`${source}: ${printable(text)}`);
-}
-
-function tellOfConnection(network: NetworkManager, connection: Connection): void {
-  tellPassedOver(network, connection.facts.passedOver);
-  connection.on('interrupted', ({ code }) => {
-    note(`The connection was lost (${code}); waiting for it to come back.`);
-  });
-  connection.on('resumed', ({ transport, previous, passedOver }) => {
-    note(`The connection is back${transport === previous ? '' : `, over ${transport}`}.`);
-    if (transport !== previous) tellPassedOver(network, passedOver);
-  });
-}
-
-/** A transport that works on this host and not to that peer is worth a line; one that this host lacks is for `info`. */
-function tellPassedOver({ transports }: NetworkManager, passedOver: readonly PassedOver[]): void {
-  for (const { transport, reason } of passedOver) {
-    if (transports.some(({ name, available }) => name === transport && available)) {
-      note(`Not over ${transport}: ${printable(reason)}`);
-    }
-  }
 }
