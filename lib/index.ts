@@ -52,9 +52,16 @@ export {
   type ListenOptions,
   type NetworkManagerEvents,
 } from './network/manager.js';
+export { Batch, type PackedMessages } from './network/batch.js';
 export { Message } from './network/message.js';
 export type { NetworkManagerOptions } from './network/options.js';
-export type { Authenticate, Authorize, Peer, Access as Authorization } from './network/security.js';
+export {
+  BATCH_ACTION,
+  type Access as Authorization,
+  type Authenticate,
+  type Authorize,
+  type Peer,
+} from './network/security.js';
 export type { Attachable, Attachment } from './network/separator.js';
 export { SerializerRegistry, type Serializer } from './serializer/registry.js';
 export { XmlSerializer } from './serializer/xml.js';

@@ -34,6 +34,8 @@ export interface SessionHandler {
   open(session: number): void;
   /** The bytes are valid during the call only. */
   message(message: ArrivedMessage): void;
+  /** As EventHandler.batch. */
+  batch(session: number, id: number, count: number, content: Buffer): void;
   messageCanceled(session: number, message: number): void;
   delivered(session: number, upTo: number): void;
   writable(session: number): void;
@@ -82,6 +84,9 @@ export class Dataplane {
       },
       message: (message) => {
         handler.message(message);
+      },
+      batch: (session, id, count, content) => {
+        handler.batch(session, id, count, content);
       },
       messageCanceled: (session, message) => {
         handler.messageCanceled(session, message);
@@ -134,6 +139,11 @@ export class Dataplane {
     return this.#shared.send;
   }
 
+  /** Where the lengths of the next batch are put: the beginning of the send arena. */
+  get sendLengths(): Uint16Array {
+    return this.#shared.sendLengths;
+  }
+
   expose(slices: BufferSlices, options: ExposeOptions): Exposure {
     return this.#exposures.expose(slices, options);
   }
@@ -154,6 +164,11 @@ export class Dataplane {
   send(session: number, envelopeBytes: number, inline: readonly number[], deadlineMs: number): number {
     for (let i = 0; i < inline.length; i++) this.#shared.putAttachment(i, inline[i] as number);
     return native(() => this.#engine.send(session, envelopeBytes, inline.length, deadlineMs));
+  }
+
+  /** Queues the batch of `count` messages in the send arena, lengths first. Answers as send(). */
+  sendBatch(session: number, count: number, contentBytes: number): number {
+    return native(() => this.#engine.sendBatch(session, count, contentBytes));
   }
 
   /** True when the message was still queued and is gone. */

@@ -20,6 +20,8 @@ export interface EventHandler {
   hello(session: number, hello: NativeHello): void;
   open(session: number): void;
   message(message: ArrivedMessage): void;
+  /** `content` is valid during the call only: the length of each message in two bytes, then the messages. */
+  batch(session: number, id: number, count: number, content: Buffer): void;
   messageCanceled(session: number, message: number): void;
   delivered(session: number, upTo: number): void;
   writable(session: number): void;
@@ -74,6 +76,12 @@ class Arrived implements ArrivedMessage {
   }
 }
 
+/** The bytes of the batch of the descriptor at `at`. */
+function contentAt({ events, receive }: SharedMemory, at: number): Buffer {
+  const offset = events[at + 3] as number;
+  return receive.subarray(offset, offset + (events[at + 4] as number));
+}
+
 /** The function that the addon calls with the number of descriptors that lie ready. */
 export function eventReader(
   memory: SharedMemory,
@@ -126,6 +134,9 @@ export function eventReader(
         break;
       case 12:
         handler.closed(a, errorAt(b));
+        break;
+      case 13:
+        handler.batch(a, b, events[at + 5] as number, contentAt(memory, at));
         break;
     }
   };

@@ -80,6 +80,8 @@ export interface SessionFacts extends EndpointFacts {
   readonly messagesQueued: number;
   readonly messagesUnacknowledged: number;
   readonly operationsOutstanding: number;
+  /** Bytes of the longest message, or batch, that both sides take. */
+  readonly messageBytesMax: number;
 }
 
 export interface TransportCapabilities {
@@ -202,6 +204,7 @@ export interface NativeEngine {
   revokeTag(): void;
   releaseTags(session: number, count: number): void;
   send(session: number, envelopeBytes: number, attachments: number, deadlineMs: number): number;
+  sendBatch(session: number, count: number, contentBytes: number): number;
   cancelMessage(session: number, message: number): number;
   consume(session: number, messages: number, bytes: number): void;
   read(session: number, offset: number, slices: number, checksum: number): number;

@@ -39,6 +39,8 @@ export class SharedMemory {
   readonly receiveWords: Uint32Array;
   /** The message to be sent: its envelope, then inline payloads. */
   readonly send: Buffer;
+  /** The same, as the lengths that a batch begins with. Host order is the wire's: the addon is little-endian only. */
+  readonly sendLengths: Uint16Array;
   readonly #call: Buffer;
   readonly #list: Float64Array;
   readonly #operands: BigUint64Array;
@@ -57,6 +59,7 @@ export class SharedMemory {
     this.receive = Buffer.from(this.blocks.receive);
     this.receiveWords = new Uint32Array(this.blocks.receive);
     this.send = Buffer.from(this.blocks.send);
+    this.sendLengths = new Uint16Array(this.blocks.send, 0, messageBytesMax >> 1);
     this.#call = Buffer.from(this.blocks.call);
     this.#list = new Float64Array(this.blocks.call, LIST_AT);
     this.#operands = new BigUint64Array(this.blocks.call, OPERANDS_AT, 2);

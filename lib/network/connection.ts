@@ -6,16 +6,19 @@ import type { ArrivedMessage } from '../dataplane/events.js';
 import type { Access, Exposure } from '../dataplane/exposure.js';
 import type { BufferSlices } from '../dataplane/memory.js';
 import type { NativeHello, PassedOver, SessionFacts } from '../dataplane/native.js';
-import { abortedError, watch } from '../dataplane/operations.js';
+import { abortedError, watch, type OperationOptions } from '../dataplane/operations.js';
 import type { RemoteBuffer } from '../dataplane/remote.js';
 import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
 import { checkReferences } from '../soap/references.js';
+import type { ArrivalQueue } from './arrival-queue.js';
+import type { Batch, PackedMessages } from './batch.js';
 import { Inbox, type InboxCounters, type Receiver } from './inbox.js';
 import type { Message } from './message.js';
 import { Outbox, type Outgoing, type SendOptions, type Sent } from './outbox.js';
-import type { Peer } from './security.js';
+import { packingOf } from './packing.js';
+import { BATCH, type Judged, type Peer } from './security.js';
 import { attachedBytes, type Attachment } from './separator.js';
 
 export type { SendOptions, Sent } from './outbox.js';
@@ -56,10 +59,12 @@ export interface ConnectionOwner extends Receiver {
   readonly inlineBytesMax: number;
   authorize(
     connection: Connection,
-    envelope: Envelope,
+    what: Judged,
     direction: 'send' | 'receive',
     bytes: number,
   ): Promise<boolean> | boolean;
+  /** A queue for the batches of this connection, with those that wait already. */
+  batchesOf(connection: Connection): ArrivalQueue<Batch>;
 }
 
 interface PendingRequest {
@@ -83,6 +88,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   #transport = '';
   #outbox: Outbox | undefined;
   #inbox: Inbox | undefined;
+  #batches: ArrivalQueue<Batch> | undefined;
+  #messageBytesMax = 0;
   #why: SplitplaneError | undefined;
   #settleClosed!: (why: SplitplaneError) => void;
 
@@ -140,7 +147,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
    * DEADLINE_EXCEEDED the peer may have accepted it; it is told that it is canceled.
    */
   send(envelope: Envelope, options: SendOptions = {}): Promise<Sent> {
-    return this.#authorized(envelope, options, () => this.#post(envelope, options).sent);
+    return this.#authorized(envelope, attached(options), () => this.#post(envelope, options).sent);
   }
 
   /**
@@ -148,7 +155,41 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
    * is an answer (Message.fault). The caller releases the answer. Rejects as send does; canceling tells the peer.
    */
   request(envelope: Envelope, options: SendOptions = {}): Promise<Message> {
-    return this.#authorized(envelope, options, () => this.#request(envelope, options));
+    return this.#authorized(envelope, attached(options), () => this.#request(envelope, options));
+  }
+
+  /**
+   * Sends small messages (0 to 65,535 bytes each) together, without an envelope each: the peer takes them from its `batches`, in
+   * this order and in order with its other batches, exactly once even if the link broke meanwhile. What does not fit a frame
+   * travels, and arrives, as several batches. Each of these counts as one message where messages are counted: in the peer's
+   * window, which is what slows a sender down, in `facts`, and in WAITING_MESSAGES_MAX.
+   * Settles when the peer has accepted all of them, as send(). The bytes must not change before that.
+   * Rejects with PERMISSION_DENIED, INVALID_ARGUMENT, LIMIT_EXCEEDED, QUOTA_EXCEEDED, ABORTED, DEADLINE_EXCEEDED, CLOSED, or the
+   * reason the connection ended with. After ABORTED and DEADLINE_EXCEEDED, and when the connection ended, the peer may have
+   * accepted some of the messages, always the first ones.
+   */
+  sendBatch(messages: readonly Uint8Array[] | PackedMessages, options: OperationOptions = {}): Promise<void> {
+    try {
+      const outbox = this.#open(options);
+      const packing = packingOf(messages, this.#messageBytesMax);
+      if (packing.done) return Promise.resolve();
+      return this.#authorized(BATCH, packing.byteLength, () => outbox.postBatch(packing, options).sent);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * The batches of this peer, in their order. Asking for this takes them out of the manager's `batches`, from those on that
+   * nobody has taken yet. A batch that nobody takes holds a credit of its sender, as a message does. Ends when the connection
+   * has ended and all are taken.
+   */
+  get batches(): AsyncIterable<Batch, undefined> {
+    if (this.#batches === undefined) {
+      this.#batches = this.#owner.batchesOf(this);
+      if (this.#state === 'closed') this.#batches.close();
+    }
+    return this.#batches;
   }
 
   /**
@@ -187,17 +228,16 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     await this.close();
   }
 
-  #authorized<T>(envelope: Envelope, options: SendOptions, act: () => Promise<T>): Promise<T> {
-    const bytes = options.buffers === undefined ? 0 : attachedBytes(options.buffers);
+  #authorized<T>(what: Judged, bytes: number, act: () => Promise<T>): Promise<T> {
     try {
-      const verdict = this.#owner.authorize(this, envelope, 'send', bytes);
+      const verdict = this.#owner.authorize(this, what, 'send', bytes);
       if (verdict === true) return act();
       const judged = verdict === false ? Promise.resolve(false) : verdict;
       return judged.then((allowed) => {
         if (!allowed) {
           throw new SplitplaneError(
             'PERMISSION_DENIED',
-            `Sending ${envelope.action} to ${this.#principal} is not permitted.`,
+            `Sending ${what.action} to ${this.#principal} is not permitted.`,
           );
         }
         return act();
@@ -208,9 +248,13 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   }
 
   #post(envelope: Envelope, options: SendOptions, deadlineMs = options.deadlineMs): Outgoing {
+    return this.#open(options).post(envelope, options, deadlineMs);
+  }
+
+  #open({ signal }: OperationOptions): Outbox {
     if (this.#outbox === undefined || this.#state === 'closed') throw this.#notOpen();
-    if (options.signal?.aborted === true) throw abortedError(options.signal);
-    return this.#outbox.post(envelope, options, deadlineMs);
+    if (signal?.aborted === true) throw abortedError(signal);
+    return this.#outbox;
   }
 
   #request(envelope: Envelope, options: SendOptions): Promise<Message> {
@@ -278,10 +322,11 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   }
 
   /** @internal */
-  opened(serializer: Serializer): void {
+  opened(serializer: Serializer, messageBytesMax: number): void {
     const { dataplane, inlineBytesMax } = this.#owner;
     this.#state = 'open';
     this.#transport = this.peer.transport;
+    this.#messageBytesMax = messageBytesMax;
     this.#outbox = new Outbox(dataplane, this.#session, serializer, inlineBytesMax, () => this.emit('drain'));
     this.#inbox = new Inbox(this, this.#session, dataplane, serializer, this.#owner);
   }
@@ -289,6 +334,16 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   /** @internal */
   arrived(message: ArrivedMessage): void {
     this.#inbox?.arrived(message);
+  }
+
+  /** @internal */
+  batchArrived(id: number, count: number, content: Buffer): void {
+    this.#inbox?.batchArrived(id, count, content);
+  }
+
+  /** @internal Where its batches go, if somebody asked for them. */
+  get ownBatches(): ArrivalQueue<Batch> | undefined {
+    return this.#batches;
   }
 
   /** @internal The message answers a request of ours, and has been handed to it, or dropped where nobody waits any more. */
@@ -365,9 +420,14 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     this.#why = why;
     this.#outbox?.close(why);
     for (const pending of [...this.#requests.values()]) pending.reject(why);
+    this.#batches?.close();
     this.#settleClosed(why);
     this.emit('close', why);
   }
+}
+
+function attached({ buffers }: SendOptions): number {
+  return buffers === undefined ? 0 : attachedBytes(buffers);
 }
 
 /** What a hello says, as the hooks see it. */

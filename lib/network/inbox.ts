@@ -9,8 +9,10 @@ import { refuseNotUnderstood } from '../soap/addressing.js';
 import { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError, SoapFault } from '../soap/fault.js';
 import type { QName } from '../soap/infoset.js';
-import { Message } from './message.js';
+import { Batch } from './batch.js';
 import type { Connection } from './connection.js';
+import { Message } from './message.js';
+import { BATCH, type Judged } from './security.js';
 import { join } from './separator.js';
 
 /** Cancellations remembered of messages that nobody has asked the signal of. */
@@ -24,12 +26,13 @@ export interface Receiver {
   isNew(connection: Connection, messageId: string): boolean;
   authorize(
     connection: Connection,
-    envelope: Envelope,
+    what: Judged,
     direction: 'receive',
     bytes: number,
   ): Promise<boolean> | boolean;
   deliver(message: Message, byteCount: number): void;
-  /** Takes a message back that nobody has taken yet. */
+  deliverBatch(batch: Batch): void;
+  /** Takes a message or a batch back that nobody has taken yet. */
   withdraw(connection: Connection, id: number): void;
 }
 
@@ -82,12 +85,13 @@ export class Inbox {
     }
     const deadlineAt = arrived.deadlineMs === 0 ? Infinity : performance.now() + arrived.deadlineMs;
     const message = new Message(this.#connection, id, envelope, buffers, deadlineAt);
-    if (this.#asking !== undefined) {
-      this.#asking = this.#asking.then(() => this.#judge(message, byteCount));
-      return;
-    }
-    const judged = this.#judge(message, byteCount);
-    if (judged !== undefined) this.#wait(judged);
+    this.#inTurn(() => this.#judge(message, byteCount));
+  }
+
+  batchArrived(id: number, count: number, content: Buffer): void {
+    this.counters.received++;
+    const batch = new Batch(this.#connection, id, count, content);
+    this.#inTurn(() => this.#judgeBatch(batch));
   }
 
   canceled(id: number): void {
@@ -135,19 +139,40 @@ export class Inbox {
       return undefined;
     }
     const bytes = envelope.references.reduce((sum, reference) => sum + reference.lengthBytes, 0);
-    const settle = (allowed: boolean): void => {
+    return this.#authorized(envelope, bytes, (allowed) => {
       if (allowed) this.#dispatch(message, byteCount);
       else this.#deny(message, byteCount);
-    };
-    const verdict = this.#receiver.authorize(this.#connection, envelope, 'receive', bytes);
-    if (typeof verdict === 'boolean') {
-      settle(verdict);
-      return undefined;
-    }
-    return verdict.then(settle);
+    });
   }
 
-  #wait(judged: Promise<void>): void {
+  #judgeBatch(batch: Batch): Promise<void> | undefined {
+    return this.#authorized(BATCH, batch.bytes.length, (allowed) => {
+      if (allowed) {
+        this.#receiver.deliverBatch(batch);
+        return;
+      }
+      this.counters.refused++;
+      this.#answer(undefined, this.#denial(BATCH));
+      this.#dataplane.consume(this.#session, 1, batch.byteCount);
+    });
+  }
+
+  /** Undefined when `settle` was called at once. */
+  #authorized(what: Judged, bytes: number, settle: (allowed: boolean) => void): Promise<void> | undefined {
+    const verdict = this.#receiver.authorize(this.#connection, what, 'receive', bytes);
+    if (typeof verdict !== 'boolean') return verdict.then(settle);
+    settle(verdict);
+    return undefined;
+  }
+
+  /** Judges what arrived after what arrived before it. */
+  #inTurn(judge: () => Promise<void> | undefined): void {
+    if (this.#asking !== undefined) {
+      this.#asking = this.#asking.then(judge);
+      return;
+    }
+    const judged = judge();
+    if (judged === undefined) return;
     const asking = judged.then(() => {
       if (this.#asking === asking) this.#asking = undefined;
     });
@@ -164,10 +189,13 @@ export class Inbox {
 
   #deny(message: Message, byteCount: number): void {
     this.counters.refused++;
-    const reason = `${message.envelope.action} is not permitted to ${this.#connection.principal}.`;
-    this.#answer(message.envelope, SoapFault.dssp('PermissionDenied', reason));
+    this.#answer(message.envelope, this.#denial(message.envelope));
     message.release();
     this.#dataplane.consume(this.#session, 1, byteCount);
+  }
+
+  #denial({ action }: Judged): SoapFault {
+    return SoapFault.dssp('PermissionDenied', `${action} is not permitted to ${this.#connection.principal}.`);
   }
 
   #refuse(envelope: Envelope | undefined, error: unknown, byteCount: number): void {

@@ -11,10 +11,11 @@ import { SplitplaneError } from '../errors.js';
 import { SerializerRegistry } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
 import { isLocal, literalAddress, parseAddress } from './address.js';
+import { ArrivalQueue } from './arrival-queue.js';
+import type { Batch } from './batch.js';
 import { Connection, peerOf, type ConnectionOwner, type SendOptions, type Sent } from './connection.js';
 import { openListeners, type ListeningAddress } from './listening.js';
 import type { Message } from './message.js';
-import { MessageQueue } from './message-queue.js';
 import { completeOptions, type CompleteOptions, type NetworkManagerOptions } from './options.js';
 import { checkPlaintext, type Peer } from './security.js';
 import { SeenMessages } from './seen.js';
@@ -79,7 +80,8 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   readonly #opening = new Map<number, Opening>();
   readonly #listeners = new Map<number, { allowInsecure: boolean }>();
   readonly #byAddress = new Map<string, SharedConnection>();
-  readonly #queue: MessageQueue;
+  readonly #messages: ArrivalQueue<Message>;
+  readonly #batches: ArrivalQueue<Batch>;
   readonly #seen = new SeenMessages();
   #closed = false;
 
@@ -105,6 +107,9 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
         message: (message) => {
           this.#arrived(message);
         },
+        batch: (session, id, count, content) => {
+          this.#connections.get(session)?.batchArrived(id, count, content);
+        },
         messageCanceled: (session, id) => this.#connections.get(session)?.messageCanceled(id),
         delivered: (session, upTo) => this.#connections.get(session)?.delivered(upTo),
         writable: (session) => this.#connections.get(session)?.writable(),
@@ -115,9 +120,8 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
         },
       },
     );
-    this.#queue = new MessageQueue((session, count, bytes) => {
-      this.#dataplane.consume(session, count, bytes);
-    });
+    this.#messages = new ArrivalQueue(this.#consume);
+    this.#batches = new ArrivalQueue(this.#consume);
     this.#owner = this.#makeOwner();
   }
 
@@ -155,7 +159,16 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
    * when the manager closes. Release each message.
    */
   get messages(): AsyncIterable<Message, undefined> {
-    return this.#queue;
+    return this.#messages;
+  }
+
+  /**
+   * The batches that arrive (Connection.sendBatch), in order per connection; those of a connection whose own `batches` were
+   * asked for are not among them. As `messages` otherwise: several iterations share one queue, what nobody takes slows its
+   * sender down, it ends when the manager closes. There is nothing to release.
+   */
+  get batches(): AsyncIterable<Batch, undefined> {
+    return this.#batches;
   }
 
   /** A registered buffer, contents undefined. Throws OUT_OF_MEMORY. The caller releases it. */
@@ -319,7 +332,8 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     this.#dataplane.shutdown();
     const error = new SplitplaneError('CLOSED', 'The network manager was closed.');
     for (const session of [...this.#connections.keys()]) this.#ended(session, error);
-    this.#queue.close();
+    this.#messages.close();
+    this.#batches.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -370,14 +384,18 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
 
   #open(session: number): void {
     const connection = this.#connections.get(session);
-    const encoding = this.#dataplane.session(session)?.encoding;
-    if (connection === undefined || encoding === undefined) return;
-    connection.opened(this.#serializers.get(encoding));
+    const facts = this.#dataplane.session(session);
+    if (connection === undefined || facts === undefined) return;
+    connection.opened(this.#serializers.get(facts.encoding), facts.messageBytesMax);
     const opening = this.#opening.get(session);
     this.#opening.delete(session);
     if (opening !== undefined) opening.resolve(connection);
     else this.emit('connection', connection);
   }
+
+  readonly #consume = (session: number, count: number, bytes: number): void => {
+    this.#dataplane.consume(session, count, bytes);
+  };
 
   #arrived(message: ArrivedMessage): void {
     this.#connections.get(message.session)?.arrived(message);
@@ -412,10 +430,19 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
         }
       },
       deliver: (message, bytes) => {
-        this.#queue.push(message, bytes);
+        this.#messages.push(message, bytes);
+      },
+      deliverBatch: (batch) => {
+        (batch.connection.ownBatches ?? this.#batches).push(batch, batch.byteCount);
+      },
+      batchesOf: (connection) => {
+        const own = new ArrivalQueue<Batch>(this.#consume);
+        this.#batches.move(connection, own);
+        return own;
       },
       withdraw: (connection, id) => {
-        this.#queue.withdraw(connection, id);
+        this.#messages.withdraw(connection, id)?.release();
+        (connection.ownBatches ?? this.#batches).withdraw(connection, id);
       },
     };
   }

@@ -7,6 +7,7 @@ import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
 import { Fifo } from './fifo.js';
+import type { Packing } from './packing.js';
 import { enqueue, separate, type Attachable, type Separated } from './separator.js';
 
 /** Messages that may wait for room in the queue, per connection. Watch writableNeedDrain to stay far below. */
@@ -36,47 +37,119 @@ export class Sent {
   }
 }
 
-/** One message on its way. */
-export interface Outgoing {
-  readonly sent: Promise<Sent>;
+/** One send on its way, which settles with `T`. */
+export interface Outgoing<T = Sent> {
+  readonly sent: Promise<T>;
   /** Ends it here with `reason` and, if it is already there, tells the peer. */
   cancel(reason: SplitplaneError): void;
 }
 
-class Entry implements Outgoing {
-  readonly sent: Promise<Sent>;
-  /** 0 while it waits for room. */
-  id = 0;
-  resolve!: (sent: Sent) => void;
-  reject!: (error: unknown) => void;
+/** What the queues of an outbox hold. */
+interface Entry {
+  /** Some of it, or all, waits for room. */
+  waits: boolean;
+  /** The engine's numbers for the rest, which follow each other; 0: there is none. */
+  readonly firstId: number;
+  readonly lastId: number;
   stopWatching: (() => void) | undefined;
-  readonly separated: Separated;
-  readonly deadlineMs: number;
-  readonly #outbox: Outbox;
+  /** Queues what there is room for. True when nothing is left. */
+  enqueue(dataplane: Dataplane, session: number): boolean;
+  accepted(): void;
+  fail(error: unknown): void;
+  cancel(reason: SplitplaneError): void;
+}
 
-  constructor(outbox: Outbox, separated: Separated, deadlineMs: number) {
+abstract class OutgoingEntry<T> implements Entry, Outgoing<T> {
+  readonly sent: Promise<T>;
+  waits = true;
+  firstId = 0;
+  lastId = 0;
+  stopWatching: (() => void) | undefined;
+  protected resolve!: (sent: T) => void;
+  readonly #outbox: Outbox;
+  #reject!: (error: unknown) => void;
+
+  protected constructor(outbox: Outbox) {
     this.#outbox = outbox;
-    this.separated = separated;
-    this.deadlineMs = deadlineMs;
     this.sent = new Promise((resolve, reject) => {
       this.resolve = resolve;
-      this.reject = reject;
+      this.#reject = reject;
     });
   }
 
-  accepted(): void {
-    this.stopWatching?.();
-    this.resolve(new Sent(this.separated.envelope.messageId, this.separated.exposures));
-  }
+  abstract enqueue(dataplane: Dataplane, session: number): boolean;
+
+  abstract accepted(): void;
 
   fail(error: unknown): void {
     this.stopWatching?.();
-    for (const exposure of this.separated.exposures) exposure.revoke();
-    this.reject(error);
+    this.#reject(error);
   }
 
   cancel(reason: SplitplaneError): void {
     this.#outbox.cancel(this, reason);
+  }
+}
+
+class MessageEntry extends OutgoingEntry<Sent> {
+  readonly #separated: Separated;
+  readonly #serializer: Serializer;
+  readonly #deadlineMs: number;
+
+  constructor(outbox: Outbox, separated: Separated, serializer: Serializer, deadlineMs: number) {
+    super(outbox);
+    this.#separated = separated;
+    this.#serializer = serializer;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  override enqueue(dataplane: Dataplane, session: number): boolean {
+    try {
+      this.lastId = enqueue(dataplane, session, this.#serializer, this.#separated, this.#deadlineMs);
+    } catch (error) {
+      this.#revoke();
+      throw error;
+    }
+    this.firstId = this.lastId;
+    return this.lastId !== 0;
+  }
+
+  override accepted(): void {
+    this.stopWatching?.();
+    this.resolve(new Sent(this.#separated.envelope.messageId, this.#separated.exposures));
+  }
+
+  override fail(error: unknown): void {
+    this.#revoke();
+    super.fail(error);
+  }
+
+  #revoke(): void {
+    for (const exposure of this.#separated.exposures) exposure.revoke();
+  }
+}
+
+class BatchEntry extends OutgoingEntry<void> {
+  readonly #packing: Packing;
+
+  constructor(outbox: Outbox, packing: Packing) {
+    super(outbox);
+    this.#packing = packing;
+  }
+
+  override enqueue(dataplane: Dataplane, session: number): boolean {
+    while (!this.#packing.done) {
+      const id = this.#packing.enqueue(dataplane, session);
+      if (id === 0) return false;
+      if (this.firstId === 0) this.firstId = id;
+      this.lastId = id;
+    }
+    return true;
+  }
+
+  override accepted(): void {
+    this.stopWatching?.();
+    this.resolve();
   }
 }
 
@@ -114,31 +187,29 @@ export class Outbox {
 
   /** Starts sending; `deadlineMs` is what the peer is told. Throws what is wrong with the message itself. */
   post(envelope: Envelope, options: SendOptions, deadlineMs = 0): Outgoing {
-    if (this.#waiting.length >= WAITING_MESSAGES_MAX) {
-      throw new SplitplaneError(
-        'QUOTA_EXCEEDED',
-        `${WAITING_MESSAGES_MAX} messages wait for this peer. Await send() or the drain event before sending more.`,
-      );
-    }
+    this.#checkRoom();
     const { buffers = [] } = options;
     const separated = separate(this.#dataplane, this.#session, envelope, buffers, this.#inlineBytesMax);
-    const entry = new Entry(this, separated, deadlineMs);
-    if (this.full || !this.#enqueue(entry)) this.#waiting.push(entry);
-    entry.stopWatching = watch(options, (reason) => {
-      entry.cancel(reason);
-    });
-    return entry;
+    return this.#start(new MessageEntry(this, separated, this.#serializer, deadlineMs), options);
+  }
+
+  /** Starts sending a batch. */
+  postBatch(packing: Packing, options: OperationOptions): Outgoing<void> {
+    this.#checkRoom();
+    return this.#start(new BatchEntry(this, packing), options);
   }
 
   cancel(entry: Entry, reason: SplitplaneError): void {
-    if (entry.id === 0) this.#waiting.remove((other) => other === entry);
-    else this.#dataplane.cancelMessage(this.#session, entry.id);
+    if (entry.waits) this.#waiting.remove((other) => other === entry);
+    for (let id = entry.firstId; id !== 0 && id <= entry.lastId; id++) {
+      this.#dataplane.cancelMessage(this.#session, id);
+    }
     entry.fail(reason);
   }
 
   /** The peer has every message up to this id. */
   delivered(upTo: number): void {
-    for (let entry = this.#unacknowledged.peek(); entry !== undefined && entry.id <= upTo;) {
+    for (let entry = this.#unacknowledged.peek(); entry !== undefined && entry.lastId <= upTo;) {
       this.#unacknowledged.shift();
       entry.accepted();
       entry = this.#unacknowledged.peek();
@@ -166,14 +237,25 @@ export class Outbox {
     }
   }
 
+  #checkRoom(): void {
+    if (this.#waiting.length < WAITING_MESSAGES_MAX) return;
+    throw new SplitplaneError(
+      'QUOTA_EXCEEDED',
+      `${WAITING_MESSAGES_MAX} messages wait for this peer. Await send() or the drain event before sending more.`,
+    );
+  }
+
+  #start<E extends Entry>(entry: E, options: OperationOptions): E {
+    if (this.full || !this.#enqueue(entry)) this.#waiting.push(entry);
+    entry.stopWatching = watch(options, (reason) => {
+      entry.cancel(reason);
+    });
+    return entry;
+  }
+
   #enqueue(entry: Entry): boolean {
-    try {
-      entry.id = enqueue(this.#dataplane, this.#session, this.#serializer, entry.separated, entry.deadlineMs);
-    } catch (error) {
-      for (const exposure of entry.separated.exposures) exposure.revoke();
-      throw error;
-    }
-    if (entry.id === 0) return false;
+    if (!entry.enqueue(this.#dataplane, this.#session)) return false;
+    entry.waits = false;
     this.#unacknowledged.push(entry);
     return true;
   }

@@ -6,6 +6,7 @@ import { inspect } from 'node:util';
 import type { RegisteredBuffer } from '../dataplane/memory.js';
 import type { MemoryCounters } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
+import { BATCH_ACTION } from '../network/security.js';
 import { NetworkManager, type ConnectOptions } from '../network/manager.js';
 import type { ListeningAddress } from '../network/listening.js';
 import type { Serializer } from '../serializer/registry.js';
@@ -287,6 +288,8 @@ export class Kernel implements Carrier {
         const own = this.#admit(peer);
         return own === undefined ? this.security.authenticate(peer) : own.principal;
       },
+      // Messages are judged by the dispatcher. A batch has no address, so that no service would ever take it.
+      authorize: ({ action }) => action !== BATCH_ACTION,
     });
     manager.on('leak', ({ length }) => {
       this.log('warning', 'memory', `A buffer of ${length} bytes was never released.`);

@@ -96,6 +96,7 @@ Napi::Object ToObject(Napi::Env env, const SessionInfo& info) {
   object.Set("messagesQueued", info.messages_queued);
   object.Set("messagesUnacknowledged", info.messages_unacknowledged);
   object.Set("operationsOutstanding", info.operations_outstanding);
+  object.Set("messageBytesMax", info.message_bytes_max);
   SetEndpoint(object, info.endpoint);
   return object;
 }

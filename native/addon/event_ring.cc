@@ -37,6 +37,11 @@ double EventRing::AddDetail(Detail detail) {
   return double(details_.size() - 1);
 }
 
+void EventRing::MakeRoom(size_t bytes) {
+  if (bytes > arena_.size() - arena_used_) Flush();
+  SPLITPLANE_CHECK(bytes <= arena_.size() - arena_used_);
+}
+
 size_t EventRing::Put(ConstBytes bytes) {
   size_t at = arena_used_;
   if (!bytes.empty()) std::memcpy(&arena_[at], bytes.data(), bytes.size());
@@ -49,8 +54,7 @@ void EventRing::OnMessage(SessionId session, const IncomingMessage& message) {
   size_t table_bytes = message.attachments.size() * kAttachmentWords * sizeof(uint32_t);
   size_t need = message.envelope.size() + table_bytes + kAlign;
   for (const IncomingAttachment& attachment : message.attachments) need += attachment.bytes.size();
-  if (need > arena_.size() - arena_used_) Flush();
-  SPLITPLANE_CHECK(need <= arena_.size() - arena_used_);
+  MakeRoom(need);
 
   size_t table = (arena_used_ + kAlign - 1) / kAlign * kAlign;
   arena_used_ = table + table_bytes;
@@ -64,6 +68,13 @@ void EventRing::OnMessage(SessionId session, const IncomingMessage& message) {
   Add(EventKind::kMessage,
       {double(session), double(message.id), double(envelope), double(message.envelope.size()), double(table),
        double(message.attachments.size()), double(message.deadline_ms)});
+}
+
+void EventRing::OnBatch(SessionId session, const IncomingBatch& batch) {
+  MakeRoom(batch.content.size());
+  const size_t content = Put(batch.content);
+  Add(EventKind::kBatch, {double(session), double(batch.id), double(content), double(batch.content.size()),
+                          double(batch.count)});
 }
 
 void EventRing::OnOperation(OperationId operation, const Status& status, uint64_t atomic_value) {

@@ -28,6 +28,7 @@ enum class EventKind : uint8_t {
   kInterrupted = 10,     // session, detail
   kResumed = 11,         // session
   kClosed = 12,          // session, detail
+  kBatch = 13,           // session, id, content offset, content length, count
 };
 
 class EventRing final : public EngineEvents {
@@ -51,6 +52,7 @@ class EventRing final : public EngineEvents {
   void OnHello(SessionId session, const PeerHello& hello) override;
   void OnOpen(SessionId session) override;
   void OnMessage(SessionId session, const IncomingMessage& message) override;
+  void OnBatch(SessionId session, const IncomingBatch& batch) override;
   void OnMessageCanceled(SessionId session, MessageId message) override;
   void OnDelivered(SessionId session, MessageId up_to) override;
   void OnWritable(SessionId session) override;
@@ -64,6 +66,7 @@ class EventRing final : public EngineEvents {
  private:
   void Add(EventKind kind, std::initializer_list<double> fields);
   double AddDetail(Detail detail);
+  void MakeRoom(size_t bytes);
   size_t Put(ConstBytes bytes);
 
   std::span<double> words_;

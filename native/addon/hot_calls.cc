@@ -164,6 +164,18 @@ napi_value Send(napi_env env, napi_callback_info info) {
   return call.Return(id.status());
 }
 
+// sendBatch(session, count, content length): id, or 0 when the queue is full. The content is at the beginning
+// of the send arena.
+napi_value SendBatch(napi_env env, napi_callback_info info) {
+  EngineCall<3> call(env, info);
+  if (call.engine == nullptr) return nullptr;
+  const OutgoingBatch batch{call.Unsigned(1), call.core->shared().send_arena.first(call.Unsigned(2))};
+  auto id = call.engine->SendBatch(call.Unsigned(0), batch);
+  if (id.ok()) return call.Return(double(*id));
+  if (id.status().no_resource()) return call.Return(0.0);
+  return call.Return(id.status());
+}
+
 // cancelMessage(session, id): 1 when it was still queued and is gone
 napi_value CancelMessage(napi_env env, napi_callback_info info) {
   EngineCall<2> call(env, info);
@@ -233,6 +245,7 @@ std::vector<Napi::ClassPropertyDescriptor<EngineObject>> HotCalls(Napi::Env) {
       {"revokeTag", RevokeTag},
       {"releaseTags", ReleaseTags},
       {"send", Send},
+      {"sendBatch", SendBatch},
       {"cancelMessage", CancelMessage},
       {"consume", Consume},
       {"read", Read},

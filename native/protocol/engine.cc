@@ -176,6 +176,12 @@ Result<MessageId> EngineImpl::Send(SessionId id, const OutgoingMessage& message)
   return session->Send(message);
 }
 
+Result<MessageId> EngineImpl::SendBatch(SessionId id, const OutgoingBatch& batch) {
+  Session* session = core_.sessions.Find(id);
+  if (!session) return NoSession("send");
+  return session->SendBatch(batch);
+}
+
 bool EngineImpl::CancelMessage(SessionId id, MessageId message) {
   Session* session = core_.sessions.Find(id);
   return session && session->CancelMessage(message);

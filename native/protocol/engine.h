@@ -61,8 +61,10 @@ inline constexpr size_t kCredentialsBytesMax = 4096;
 inline constexpr size_t kEncodingsMax = 16;
 inline constexpr size_t kEncodingNameBytesMax = 32;
 inline constexpr size_t kAttachmentsMax = 1024;  // per message
-inline constexpr size_t kReasonBytesMax = 1024;  // of a sentence that goes to the peer
-inline constexpr size_t kRoutesMax = 8;          // to one peer
+inline constexpr uint32_t kBatchMessagesMax = 65'536;
+inline constexpr uint32_t kBatchedBytesMax = 65'535;  // of one message in a batch
+inline constexpr size_t kReasonBytesMax = 1024;       // of a sentence that goes to the peer
+inline constexpr size_t kRoutesMax = 8;               // to one peer
 
 // A way to a peer: a transport by name, and the address it takes.
 struct Route {
@@ -115,6 +117,20 @@ struct IncomingMessage {
   uint32_t deadline_ms = 0;
 };
 
+// Small messages that travel together, without envelopes. The content is as it goes over the wire: the length
+// of each in two bytes, little-endian, then the messages back to back.
+struct OutgoingBatch {
+  uint32_t count = 0;
+  ConstBytes content;
+};
+
+// Valid during OnBatch only.
+struct IncomingBatch {
+  MessageId id = 0;
+  uint32_t count = 0;
+  ConstBytes content;  // judged: the lengths add up
+};
+
 // What the engine tells, from inside Poll() only. The user may call anything of the engine from here except
 // its destructor and Poll.
 class EngineEvents {
@@ -125,6 +141,8 @@ class EngineEvents {
   virtual void OnOpen(SessionId session) = 0;
   // Counts against the window until Consume. Never the same id twice in a session.
   virtual void OnMessage(SessionId session, const IncomingMessage& message) = 0;
+  // As a message, with all of the content as its bytes. Ids are those of messages.
+  virtual void OnBatch(SessionId session, const IncomingBatch& batch) = 0;
   // The sender of a message we got does not want it handled any more.
   virtual void OnMessageCanceled(SessionId session, MessageId message) = 0;
   // The peer has every message up to this id: each was verified and queued for its user.
@@ -158,6 +176,7 @@ struct SessionInfo {
   uint32_t messages_queued = 0;                                              // waiting for credits
   uint32_t messages_unacknowledged = 0;
   uint32_t operations_outstanding = 0;
+  uint32_t message_bytes_max = 0;  // the longest message that both sides take
 };
 
 // A transport that was compiled in, whether or not it can be used here.
@@ -198,6 +217,9 @@ class Engine {
   // Queues a message: sent at the next Poll when there are credits. kNoResource: the queue is full, wait for
   // OnWritable. Bytes are copied. kLimitExceeded: larger than the smaller of both sides' message_bytes_max.
   virtual Result<MessageId> Send(SessionId session, const OutgoingMessage& message) = 0;
+  // Queues a batch, in order with messages, one of which it is to the window, to CancelMessage and to
+  // OnDelivered. As Send; kInvalidArgument: the lengths do not add up to the content.
+  virtual Result<MessageId> SendBatch(SessionId session, const OutgoingBatch& batch) = 0;
   // True: it was still queued and is gone. False: the peer is told (OnMessageCanceled there) if it is not too
   // late.
   virtual bool CancelMessage(SessionId session, MessageId message) = 0;

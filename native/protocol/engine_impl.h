@@ -32,6 +32,7 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
   Status Reject(SessionId session, Code code, std::string_view sentence) override;
 
   Result<MessageId> Send(SessionId session, const OutgoingMessage& message) override;
+  Result<MessageId> SendBatch(SessionId session, const OutgoingBatch& batch) override;
   bool CancelMessage(SessionId session, MessageId message) override;
   void Consume(SessionId session, uint32_t count, uint64_t bytes) override;
   void ReleaseTags(SessionId session, std::span<const Tag> tags) override;

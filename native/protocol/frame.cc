@@ -27,6 +27,7 @@ constexpr std::array<Rule, kFrameTypeLast + 1> MakeRules() {
   at(FrameType::kAck) = {kAckBytes, true};
   at(FrameType::kCancel) = {kCancelBytes, true};
   at(FrameType::kRelease) = {kReleaseTagsAt, false};
+  at(FrameType::kBatch) = {kBatchHeadBytes, false};
   return rules;
 }
 constexpr std::array<Rule, kFrameTypeLast + 1> kRules = MakeRules();
@@ -44,6 +45,30 @@ uint32_t FrameCrc(ConstBytes head, ConstBytes rest) {
   crc = Crc32c(crc, kZeros, sizeof(kZeros));
   crc = Crc32c(crc, head.data() + kFrameAcknowledgedAt, head.size() - kFrameAcknowledgedAt);
   return rest.empty() ? crc : Crc32c(crc, rest.data(), rest.size());
+}
+
+// The fields that messages and batches have in common.
+void StorePart(uint8_t* at, const MessageHead& head) {
+  StoreLittle(at + kSequenceAt, head.sequence);
+  StoreLittle(at + kMessageIdAt, head.message);
+  StoreLittle(at + kMessageTotalAt, head.total);
+  StoreLittle(at + kMessageOffsetAt, head.offset);
+}
+
+void LoadPart(const uint8_t* at, MessageHead& out) {
+  out.sequence = LoadLittle<uint64_t>(at + kSequenceAt);
+  out.message = LoadLittle<uint64_t>(at + kMessageIdAt);
+  out.total = LoadLittle<uint32_t>(at + kMessageTotalAt);
+  out.offset = LoadLittle<uint32_t>(at + kMessageOffsetAt);
+}
+
+Status CheckPart(const MessageHead& head, ConstBytes part) {
+  if (head.message == 0) return Violation("a message has the id 0, which is none");
+  if (head.offset > head.total || part.size() > head.total - head.offset) {
+    return Violation("a part of a message ends beyond the message");
+  }
+  if (part.empty() && head.total != 0) return Violation("a part of a message is empty");
+  return {};
 }
 
 }  // namespace
@@ -83,10 +108,7 @@ void SealFrame(Bytes head, FrameType type, uint64_t acknowledged, ConstBytes res
 
 std::array<uint8_t, kMessageHeadBytes> EncodeMessageHead(const MessageHead& head) {
   std::array<uint8_t, kMessageHeadBytes> out{};
-  StoreLittle(out.data() + kSequenceAt, head.sequence);
-  StoreLittle(out.data() + kMessageIdAt, head.message);
-  StoreLittle(out.data() + kMessageTotalAt, head.total);
-  StoreLittle(out.data() + kMessageOffsetAt, head.offset);
+  StorePart(out.data(), head);
   StoreLittle(out.data() + kMessageEnvelopeAt, head.envelope_bytes);
   StoreLittle(out.data() + kMessageDeadlineAt, head.deadline_ms);
   StoreLittle(out.data() + kMessageAttachmentsAt, head.attachment_count);
@@ -95,10 +117,7 @@ std::array<uint8_t, kMessageHeadBytes> EncodeMessageHead(const MessageHead& head
 
 Status DecodeMessageHead(const Frame& frame, MessageHead& out, ConstBytes& part) {
   const uint8_t* at = frame.bytes.data();
-  out.sequence = SequenceOf(frame);
-  out.message = LoadLittle<uint64_t>(at + kMessageIdAt);
-  out.total = LoadLittle<uint32_t>(at + kMessageTotalAt);
-  out.offset = LoadLittle<uint32_t>(at + kMessageOffsetAt);
+  LoadPart(at, out);
   out.envelope_bytes = LoadLittle<uint32_t>(at + kMessageEnvelopeAt);
   out.deadline_ms = LoadLittle<uint32_t>(at + kMessageDeadlineAt);
   out.attachment_count = LoadLittle<uint16_t>(at + kMessageAttachmentsAt);
@@ -106,15 +125,47 @@ Status DecodeMessageHead(const Frame& frame, MessageHead& out, ConstBytes& part)
   if (!AllZero(frame.bytes.subspan(kMessageReservedAt, kMessageHeadBytes - kMessageReservedAt))) {
     return Violation("a message has reserved bytes that are not zero");
   }
-  if (out.message == 0) return Violation("a message has the id 0, which is none");
   if (out.attachment_count > kAttachmentsMax) return Violation("a message has more than 1024 attachments");
   if (uint64_t{out.attachment_count} * kRowBytes + out.envelope_bytes > out.total) {
     return Violation("a message is shorter than its envelope and its table of attachments");
   }
-  if (out.offset > out.total || part.size() > out.total - out.offset) {
-    return Violation("a part of a message ends beyond the message");
+  return CheckPart(out, part);
+}
+
+std::array<uint8_t, kBatchHeadBytes> EncodeBatchHead(const MessageHead& head) {
+  std::array<uint8_t, kBatchHeadBytes> out{};
+  StorePart(out.data(), head);
+  StoreLittle(out.data() + kBatchCountAt, head.batch_count);
+  return out;
+}
+
+Status DecodeBatchHead(const Frame& frame, MessageHead& out, ConstBytes& part) {
+  const uint8_t* at = frame.bytes.data();
+  LoadPart(at, out);
+  out.batch_count = LoadLittle<uint32_t>(at + kBatchCountAt);
+  part = frame.bytes.subspan(kBatchHeadBytes);
+  if (!AllZero(frame.bytes.subspan(kBatchReservedAt, kBatchHeadBytes - kBatchReservedAt))) {
+    return Violation("a batch has reserved bytes that are not zero");
   }
-  if (part.empty() && out.total != 0) return Violation("a part of a message is empty");
+  if (out.batch_count == 0 || out.batch_count > kBatchMessagesMax) {
+    return Violation("a batch has a number of messages outside of 1 to 65536");
+  }
+  if (uint64_t{out.batch_count} * kBatchedLengthBytes > out.total) {
+    return Violation("a batch is shorter than its table of lengths");
+  }
+  return CheckPart(out, part);
+}
+
+Status CheckBatch(uint32_t count, ConstBytes content) {
+  const uint64_t table_bytes = uint64_t{count} * kBatchedLengthBytes;
+  if (table_bytes > content.size()) return Violation("a batch is shorter than its table of lengths");
+  uint64_t payload_bytes = 0;
+  for (uint64_t at = 0; at < table_bytes; at += kBatchedLengthBytes) {
+    payload_bytes += LoadLittle<uint16_t>(content.data() + at);
+  }
+  if (table_bytes + payload_bytes != content.size()) {
+    return Violation("the messages of a batch do not add up to its length");
+  }
   return {};
 }
 

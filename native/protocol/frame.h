@@ -29,8 +29,9 @@ enum class FrameType : uint8_t {
   kPing = 9,     // asks for a kPong
   kPong = 10,
   kClose = 11,  // nothing follows from this side, everything it sent was acknowledged
+  kBatch = 12,  // sequenced; small messages without envelopes, or a part of them
 };
-inline constexpr uint8_t kFrameTypeLast = 11;
+inline constexpr uint8_t kFrameTypeLast = 12;
 
 // The head. The checksum is CRC32C over the whole frame with its own field zero. Sequenced frames are
 // numbered 1, 2, … in a session; `acknowledged` is the last that the sender of this frame got.
@@ -78,6 +79,16 @@ inline constexpr size_t kRowBytes = 8;
 static_assert(kRowLengthAt + sizeof(uint32_t) == kRowBytes);
 inline constexpr size_t kGrantBytesMax = 256;
 
+// kBatch: in parts, numbered and named as a kMessage; the fields up to the offset are the same.
+inline constexpr size_t kBatchCountAt = 40;     // u32: small messages in the whole content
+inline constexpr size_t kBatchReservedAt = 44;  // 4 bytes
+inline constexpr size_t kBatchHeadBytes = 48;
+static_assert(kBatchReservedAt + 4 == kBatchHeadBytes);
+
+// Content: the length of each small message, two bytes; then the messages back to back.
+inline constexpr size_t kBatchedLengthBytes = 2;
+static_assert(kBatchedBytesMax == UINT16_MAX);
+
 // kAck: what the user of the sender of this frame has consumed since the session began.
 inline constexpr size_t kAckMessagesAt = 16;
 inline constexpr size_t kAckBytesAt = 24;
@@ -115,23 +126,31 @@ struct MessageHead {
   uint32_t envelope_bytes = 0;
   uint32_t deadline_ms = 0;
   uint16_t attachment_count = 0;
+  uint32_t batch_count = 0;  // of a kBatch, which has no envelope, attachments or deadline; else 0
 
   // Whether another part belongs to the same message.
   bool SameMessage(const MessageHead& other) const {
     return sequence == other.sequence && message == other.message && total == other.total &&
-           envelope_bytes == other.envelope_bytes && attachment_count == other.attachment_count;
+           envelope_bytes == other.envelope_bytes && attachment_count == other.attachment_count &&
+           batch_count == other.batch_count;
   }
 };
 
 std::array<uint8_t, kMessageHeadBytes> EncodeMessageHead(const MessageHead& head);  // not sealed
 // `part` becomes this frame's part of the content. Judges what the fields say about each other.
 Status DecodeMessageHead(const Frame& frame, MessageHead& out, ConstBytes& part);
+// The same of a kBatch.
+std::array<uint8_t, kBatchHeadBytes> EncodeBatchHead(const MessageHead& head);
+Status DecodeBatchHead(const Frame& frame, MessageHead& out, ConstBytes& part);
 
 // Judges a whole content, and points into it. `payload_bytes` is what counts against the window: envelope and
 // inline payload.
 Status DecodeContent(const MessageHead& head, ConstBytes content,
                      std::vector<IncomingAttachment>& attachments, ConstBytes& envelope,
                      uint64_t& payload_bytes);
+
+// Judges the whole content of a batch; all of it counts against the window.
+Status CheckBatch(uint32_t count, ConstBytes content);
 
 std::array<uint8_t, kStartBytes> EncodeStart(const std::array<uint8_t, kSecretBytes>& secret);
 std::array<uint8_t, kAckBytes> EncodeAck(uint64_t messages, uint64_t bytes);

@@ -21,7 +21,9 @@ Result<Inbox::Outcome> Inbox::TakeSequence(uint64_t sequence) {
 Result<Inbox::Outcome> Inbox::Take(const Frame& frame) {
   MessageHead head;
   ConstBytes part;
-  if (Status status = DecodeMessageHead(frame, head, part); !status.ok()) return status;
+  Status decoded = frame.type == FrameType::kBatch ? DecodeBatchHead(frame, head, part)
+                                                   : DecodeMessageHead(frame, head, part);
+  if (!decoded.ok()) return decoded;
   if (head.sequence <= last_sequence_) {
     if (head.offset == 0) repeated_messages_++;
     return Outcome::kNothing;
@@ -38,15 +40,11 @@ Result<Inbox::Outcome> Inbox::Take(const Frame& frame) {
   if (received_messages_ - consumed_messages_ >= window_messages_) {
     return Violation("the peer sent more messages than it had credits for");
   }
-  if (assembled_ == 0 && part.size() == head.total) {
-    if (Status status = Deliver(head, part); !status.ok()) return status;
-    return Outcome::kComplete;
-  }
+  if (assembled_ == 0 && part.size() == head.total) return Deliver(head, part);
   if (Status status = Assemble(head, part); !status.ok()) return status;
   if (assembled_ < head.total) return Outcome::kNothing;
   assembled_ = 0;
-  if (Status status = Deliver(head, parts_); !status.ok()) return status;
-  return Outcome::kComplete;
+  return Deliver(head, parts_);
 }
 
 Status Inbox::Assemble(const MessageHead& head, ConstBytes part) {
@@ -63,12 +61,16 @@ Status Inbox::Assemble(const MessageHead& head, ConstBytes part) {
   return {};
 }
 
-Status Inbox::Deliver(const MessageHead& head, ConstBytes content) {
+Status Inbox::Judge(const MessageHead& head, ConstBytes content, uint64_t& payload_bytes) {
+  if (head.batch_count == 0)
+    return DecodeContent(head, content, attachments_, message_.envelope, payload_bytes);
+  payload_bytes = content.size();
+  return CheckBatch(head.batch_count, content);
+}
+
+Result<Inbox::Outcome> Inbox::Deliver(const MessageHead& head, ConstBytes content) {
   uint64_t payload_bytes = 0;
-  if (Status status = DecodeContent(head, content, attachments_, message_.envelope, payload_bytes);
-      !status.ok()) {
-    return status;
-  }
+  if (Status status = Judge(head, content, payload_bytes); !status.ok()) return status;
   if (payload_bytes > message_bytes_max_) {
     return Status::Error(
         Code::kLimitExceeded, "receive",
@@ -81,10 +83,14 @@ Status Inbox::Deliver(const MessageHead& head, ConstBytes content) {
   received_bytes_ += payload_bytes;
   last_sequence_ = head.sequence;
   last_message_ = head.message;
+  if (head.batch_count != 0) {
+    batch_ = {head.message, head.batch_count, content};
+    return Outcome::kBatch;
+  }
   message_.id = head.message;
   message_.attachments = attachments_;
   message_.deadline_ms = head.deadline_ms;
-  return {};
+  return Outcome::kComplete;
 }
 
 void Inbox::Consume(uint64_t messages, uint64_t bytes) {

@@ -15,6 +15,7 @@ class Inbox {
   enum class Outcome : uint8_t {
     kNothing,   // a part, or something that came before
     kComplete,  // a message: message() holds until the next call
+    kBatch,     // a batch: batch() does
   };
 
   Inbox(uint32_t message_bytes_max, uint32_t window_messages, uint32_t window_bytes)
@@ -22,9 +23,10 @@ class Inbox {
         window_messages_(window_messages),
         window_bytes_(window_bytes) {}
 
-  // A kMessage frame.
+  // A kMessage or kBatch frame.
   Result<Outcome> Take(const Frame& frame);
   const IncomingMessage& message() const { return message_; }
+  const IncomingBatch& batch() const { return batch_; }
   // A kCancel or kRelease frame: kNothing when it came before.
   Result<Outcome> TakeSequence(uint64_t sequence);
 
@@ -46,7 +48,8 @@ class Inbox {
 
  private:
   Status Assemble(const MessageHead& head, ConstBytes part);
-  Status Deliver(const MessageHead& head, ConstBytes content);
+  Result<Outcome> Deliver(const MessageHead& head, ConstBytes content);
+  Status Judge(const MessageHead& head, ConstBytes content, uint64_t& payload_bytes);
 
   // A credit is told when a quarter of the window is behind it.
   static constexpr uint64_t kWindowParts = 4;
@@ -64,6 +67,7 @@ class Inbox {
   size_t assembled_ = 0;  // bytes in parts_ of the message that is incomplete; 0: none is
   std::vector<IncomingAttachment> attachments_;
   IncomingMessage message_;
+  IncomingBatch batch_;
 
   uint64_t received_messages_ = 0, received_bytes_ = 0;
   uint64_t consumed_messages_ = 0, consumed_bytes_ = 0;

@@ -21,6 +21,13 @@ void Outbox::SetPeer(uint32_t message_bytes_max, uint32_t window_messages, uint3
   window_bytes_ = std::min(window_bytes, std::max(queue_bytes_max_, message_bytes_max));
 }
 
+Status Outbox::TooLong(const char* what, uint64_t bytes) const {
+  return Status::Error(Code::kLimitExceeded, "send",
+                       "the message has " + std::to_string(bytes) + " bytes of " + what + ", " +
+                           std::to_string(message_bytes_max_) +
+                           " is the most that both sides take; send large payloads by reference");
+}
+
 Status Outbox::Measure(const OutgoingMessage& message, Size& size) const {
   if (message.attachments.size() > kAttachmentsMax) {
     return Status::Error(Code::kLimitExceeded, "send",
@@ -31,12 +38,7 @@ Status Outbox::Measure(const OutgoingMessage& message, Size& size) const {
   for (const OutgoingAttachment& attachment : message.attachments) {
     if (attachment.is_inline) size.payload += attachment.inline_payload.size();
   }
-  if (size.payload > message_bytes_max_) {
-    return Status::Error(Code::kLimitExceeded, "send",
-                         "the message has " + std::to_string(size.payload) +
-                             " bytes of envelope and inline payload, " + std::to_string(message_bytes_max_) +
-                             " is the most that both sides take; send large payloads by reference");
-  }
+  if (size.payload > message_bytes_max_) return TooLong("envelope and inline payload", size.payload);
   size.content = size.payload + message.attachments.size() * kRowBytes;
   return {};
 }
@@ -44,24 +46,49 @@ Status Outbox::Measure(const OutgoingMessage& message, Size& size) const {
 Result<MessageId> Outbox::QueueMessage(const OutgoingMessage& message) {
   Size size;
   if (Status status = Measure(message, size); !status.ok()) return status;
-  // One message is always let in, so that every size that is allowed gets through.
-  const bool full = waiting_count_ >= queue_messages_max_ || waiting_bytes_ + size.payload > queue_bytes_max_;
-  if (full && waiting_count_ > 0) {
-    wants_room_ = true;
-    return Status::NoResource();
-  }
+  if (!HasRoom(size.payload)) return Status::NoResource();
   Item item;
   item.attachment_count = uint16_t(message.attachments.size());
   item.envelope_bytes = uint32_t(message.envelope.size());
   item.payload_bytes = uint32_t(size.payload);
   item.deadline_ms = message.deadline_ms;
-  item.message = ++last_message_;
   item.piece = pieces_.Take(uint32_t(size.content));
   WriteContent(message, item.piece.data());
-  waiting_.push_back(item);
+  return Queue(item);
+}
+
+Result<MessageId> Outbox::QueueBatch(const OutgoingBatch& batch) {
+  const bool fits = batch.count > 0 && batch.count <= kBatchMessagesMax;
+  if (!fits || !CheckBatch(batch.count, batch.content).ok()) {
+    return Status::Error(Code::kInvalidArgument, "send",
+                         "a batch is 1 to " + std::to_string(kBatchMessagesMax) +
+                             " messages whose lengths add up to its bytes");
+  }
+  if (batch.content.size() > message_bytes_max_) return TooLong("a batch", batch.content.size());
+  if (!HasRoom(batch.content.size())) return Status::NoResource();
+  Item item;
+  item.type = FrameType::kBatch;
+  item.batch_count = batch.count;
+  item.payload_bytes = uint32_t(batch.content.size());
+  item.piece = pieces_.Take(item.payload_bytes);
+  std::memcpy(item.piece.data(), batch.content.data(), batch.content.size());
+  return Queue(item);
+}
+
+// One message is always let in, so that every size that is allowed gets through.
+bool Outbox::HasRoom(uint64_t payload_bytes) {
+  const bool full =
+      waiting_count_ >= queue_messages_max_ || waiting_bytes_ + payload_bytes > queue_bytes_max_;
+  if (full && waiting_count_ > 0) wants_room_ = true;
+  return !full || waiting_count_ == 0;
+}
+
+MessageId Outbox::Queue(Item item) {
+  item.message = ++last_message_;
   waiting_count_++;
-  waiting_bytes_ += size.payload;
+  waiting_bytes_ += item.payload_bytes;
   unstamped_++;
+  waiting_.push_back(item);
   return last_message_;
 }
 
@@ -178,7 +205,7 @@ Status Outbox::Acknowledge(uint64_t sequence, MessageId& delivered) {
   if (sequence > posted_sequence_) return Violation("a frame acknowledges what was never sent");
   while (!sent_.empty() && sent_.front().sequence <= sequence) {
     Item& item = sent_.front();
-    if (item.type == FrameType::kMessage) {
+    if (item.type == FrameType::kMessage || item.type == FrameType::kBatch) {
       delivered = item.message;
       acknowledged_messages_++;
       acknowledged_bytes_ += item.payload_bytes;

@@ -15,16 +15,17 @@ namespace splitplane {
 class Outbox {
  public:
   struct Item {
-    FrameType type = FrameType::kMessage;  // or kCancel, kRelease
+    FrameType type = FrameType::kMessage;  // or kBatch, kCancel, kRelease
     bool canceled = false;                 // while it waited: never sent, its piece is gone
     uint16_t attachment_count = 0;
     uint32_t envelope_bytes = 0;
+    uint32_t batch_count = 0;
     uint32_t payload_bytes = 0;  // what counts against the window
     uint32_t deadline_ms = 0;
     uint64_t sequence = 0;
     MessageId message = 0;
     MonotonicNs queued_at = 0;
-    Piece piece;  // a message's content, a release's tags, nothing for a cancel
+    Piece piece;  // the content of a message or batch, a release's tags, nothing for a cancel
   };
 
   // At most so many messages and payload bytes wait for credits.
@@ -37,6 +38,8 @@ class Outbox {
 
   // kNoResource, and wants_room() from then on; or what is wrong with the message.
   Result<MessageId> QueueMessage(const OutgoingMessage& message);
+  // The same with a batch.
+  Result<MessageId> QueueBatch(const OutgoingBatch& batch);
   void QueueCancel(MessageId message);
   void QueueReleases(std::span<const Tag> tags);
   // True if it still waited, and is gone.
@@ -74,7 +77,10 @@ class Outbox {
     uint64_t payload = 0;
   };
 
+  Status TooLong(const char* what, uint64_t bytes) const;
   Status Measure(const OutgoingMessage& message, Size& size) const;
+  bool HasRoom(uint64_t payload_bytes);
+  MessageId Queue(Item item);
   void WriteContent(const OutgoingMessage& message, uint8_t* out) const;
   bool HasCredit(const Item& item) const;
   void MoveToSent(RingQueue<Item>& from);
@@ -87,7 +93,7 @@ class Outbox {
   uint32_t message_bytes_max_ = 0;
   uint64_t window_messages_ = 0, window_bytes_ = 0;
 
-  RingQueue<Item> waiting_;  // messages; a canceled one stays until it comes to the front
+  RingQueue<Item> waiting_;  // messages and batches; a canceled one stays until it comes to the front
   RingQueue<Item> urgent_;   // cancels and releases: no credits needed
   RingQueue<Item> sent_;     // numbered, not acknowledged
   uint32_t waiting_count_ = 0;

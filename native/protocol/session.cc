@@ -199,6 +199,7 @@ void Session::Info(SessionInfo& out) const {
   out.messages_queued = outbox_.waiting_count();
   out.messages_unacknowledged = outbox_.unacknowledged_count();
   out.operations_outstanding = waiting_.size() + posted_.size();
+  out.message_bytes_max = outbox_.message_bytes_max();
 }
 
 }  // namespace splitplane

@@ -33,6 +33,7 @@ class Session final : public Timer {
   Status Dial(Routes routes, ConnectOptions options, const NodeId& expected_peer);
   Status Accept(std::string principal);
   Result<MessageId> Send(const OutgoingMessage& message);
+  Result<MessageId> SendBatch(const OutgoingBatch& batch);
   bool CancelMessage(MessageId message);
   void Consume(uint32_t count, uint64_t bytes);
   void ReleaseTags(std::span<const Tag> tags);
@@ -93,6 +94,10 @@ class Session final : public Timer {
   void GoLive(Link& link);
 
   // traffic
+  Result<MessageId> Queued(Result<MessageId> id);
+  bool TakesMessages() const {
+    return !closing_ && (state_ == State::kOpen || state_ == State::kInterrupted);
+  }
   void Fail(Status why) { End(std::move(why), Farewell::kReject); }
   bool Acknowledge(uint64_t sequence);
   void OnMessageFrame(const Frame& frame);
@@ -103,6 +108,7 @@ class Session final : public Timer {
   bool Post(Bytes head, FrameType type, ConstBytes rest = {});
   bool PostBare(FrameType type);
   bool PostItem(const Outbox::Item& item);
+  bool PostPart(const Outbox::Item& item);
   bool PostSequence();
   bool PostAck();
   bool PostOwed(bool& owed, FrameType type);

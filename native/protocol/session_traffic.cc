@@ -12,7 +12,8 @@ Status Violation(const char* sentence) {
 }
 
 bool IsSequenced(FrameType type) {
-  return type == FrameType::kMessage || type == FrameType::kCancel || type == FrameType::kRelease;
+  return type == FrameType::kMessage || type == FrameType::kBatch || type == FrameType::kCancel ||
+         type == FrameType::kRelease;
 }
 
 Status NotOpen(const char* operation) {
@@ -23,8 +24,14 @@ Status NotOpen(const char* operation) {
 }  // namespace
 
 Result<MessageId> Session::Send(const OutgoingMessage& message) {
-  if (closing_ || (state_ != State::kOpen && state_ != State::kInterrupted)) return NotOpen("send");
-  Result<MessageId> id = outbox_.QueueMessage(message);
+  return TakesMessages() ? Queued(outbox_.QueueMessage(message)) : NotOpen("send");
+}
+
+Result<MessageId> Session::SendBatch(const OutgoingBatch& batch) {
+  return TakesMessages() ? Queued(outbox_.QueueBatch(batch)) : NotOpen("send");
+}
+
+Result<MessageId> Session::Queued(Result<MessageId> id) {
   if (id.ok()) core_.MarkDirty(*this);
   return id;
 }
@@ -94,6 +101,11 @@ bool Session::PostItem(const Outbox::Item& item) {
     outbox_.Posted(item.piece.length);
     return true;
   }
+  return PostPart(item);
+}
+
+// The next part of a message or a batch.
+bool Session::PostPart(const Outbox::Item& item) {
   MessageHead head;
   head.sequence = item.sequence;
   head.message = item.message;
@@ -101,16 +113,24 @@ bool Session::PostItem(const Outbox::Item& item) {
   head.offset = outbox_.part_at();
   head.envelope_bytes = item.envelope_bytes;
   head.attachment_count = item.attachment_count;
+  head.batch_count = item.batch_count;
   if (item.deadline_ms != 0) {
     const uint64_t waited_ms = (core_.now - item.queued_at) / NsFromMs(1);
     head.deadline_ms = waited_ms < item.deadline_ms ? uint32_t(item.deadline_ms - waited_ms) : 1;
   }
   const uint32_t room = link_->transport.capabilities().send_bytes_max - uint32_t(kMessageHeadBytes);
   const uint32_t length = std::min(head.total - head.offset, room);
-  std::array<uint8_t, kMessageHeadBytes> bytes = EncodeMessageHead(head);
-  if (!Post(bytes, FrameType::kMessage, {item.piece.data() + head.offset, length})) return false;
-  outbox_.Posted(length);
-  return true;
+  const ConstBytes part = {item.piece.data() + head.offset, length};
+  bool posted = false;
+  if (item.type == FrameType::kBatch) {
+    std::array<uint8_t, kBatchHeadBytes> bytes = EncodeBatchHead(head);
+    posted = Post(bytes, FrameType::kBatch, part);
+  } else {
+    std::array<uint8_t, kMessageHeadBytes> bytes = EncodeMessageHead(head);
+    posted = Post(bytes, FrameType::kMessage, part);
+  }
+  if (posted) outbox_.Posted(length);
+  return posted;
 }
 
 bool Session::PostSequence() {
@@ -181,6 +201,7 @@ void Session::OnFrame(Link& link, const Frame& frame) {
   }
   switch (frame.type) {
     case FrameType::kMessage:
+    case FrameType::kBatch:
       return OnMessageFrame(frame);
     case FrameType::kAck:
       return OnAckFrame(frame);
@@ -206,6 +227,7 @@ void Session::OnMessageFrame(const Frame& frame) {
   if (!outcome.ok()) return Fail(outcome.status());
   OweAck();
   if (*outcome == Inbox::Outcome::kComplete) core_.told.Now().OnMessage(id_, inbox_.message());
+  if (*outcome == Inbox::Outcome::kBatch) core_.told.Now().OnBatch(id_, inbox_.batch());
 }
 
 void Session::OnAckFrame(const Frame& frame) {

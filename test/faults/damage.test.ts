@@ -17,6 +17,7 @@ import {
 import { Proxy, type Direction } from '../support/proxy.js';
 import { TCP } from '../support/transports.js';
 import {
+  batchFrame,
   FRAME,
   frameRecord,
   hello,
@@ -199,6 +200,11 @@ test('a frame cut at any byte', { timeout: SLOW }, async () => {
       message.release();
     }
   })();
+  const readingBatches = (async () => {
+    for await (const batch of server.batches) {
+      received.push(...[...batch].map((message) => Buffer.from(message).toString()));
+    }
+  })();
   const text = 'whole '.repeat(50);
   const endings = { ok: 0, failed: 0 };
   for (const link of [0, 1]) {
@@ -215,6 +221,7 @@ test('a frame cut at any byte', { timeout: SLOW }, async () => {
             const copy = await connection.remote(exposure).resolve();
             expect(copy.bytes.equals(source.bytes)).toBe(true);
             copy.release();
+            await connection.sendBatch([text, text].map((each) => Buffer.from(each)));
             await connection.send(envelope(text));
           }),
         );
@@ -234,7 +241,7 @@ test('a frame cut at any byte', { timeout: SLOW }, async () => {
   source.release();
   await untilIdle(server);
   server.destroy();
-  await reading;
+  await Promise.all([reading, readingBatches]);
 });
 
 describe('a length that lies, up to 2^64-1', () => {
@@ -331,6 +338,18 @@ describe('a length that lies, up to 2^64-1', () => {
       messageFrame(xml, { sequence: 5n }),
       messageFrame(xml, { sequence: HUGE }),
       messageFrame(xml, { message: 0n }),
+      batchFrame(['ab', 'c'], { total: 0xffff_ffff }),
+      batchFrame(['ab', 'c'], { total: 2 }),
+      batchFrame(['ab', 'c'], { offset: 0xffff_fff0 }),
+      batchFrame(['ab', 'c'], { count: 0 }),
+      batchFrame(['ab', 'c'], { count: 3 }),
+      batchFrame(['ab', 'c'], { count: 0xffff_ffff }),
+      batchFrame(['ab', 'c'], { lengths: [2, 2] }),
+      batchFrame(['ab', 'c'], { lengths: [0xffff, 0xffff] }),
+      batchFrame(['ab', 'c'], { lengths: [3, 0xffff] }),
+      batchFrame(['ab', 'c'], { sequence: 5n }),
+      batchFrame(['ab', 'c'], { message: 0n }),
+      seal(Buffer.concat([Buffer.from([FRAME.batch]), Buffer.alloc(20)])),
       seal(Buffer.concat([Buffer.from([FRAME.ack]), Buffer.alloc(15), Buffer.alloc(16, 0xff)])),
       seal(Buffer.concat([Buffer.from([FRAME.message]), Buffer.alloc(20)])),
       seal(Buffer.concat([Buffer.from([99]), Buffer.alloc(20)])),
@@ -346,6 +365,8 @@ describe('a length that lies, up to 2^64-1', () => {
       await refused;
     }
     await healthy();
+    server.destroy();
+    for await (const batch of server.batches) expect.fail(`${batch.length} messages were made of it.`);
   });
 
   // Goal: operations outside what a tag stands for, on tags that are none, and data that nobody asked for.

@@ -162,6 +162,45 @@ test('links cut at random bytes: exactly once, in order', { timeout: 120_000 }, 
   await untilIdle(server, client);
 });
 
+// Goal: the same for batches, which carry no ids that a receiver could tell a repetition by. Method: numbered messages both ways,
+// over a link that is cut again and again, also in the middle of what is one sendBatch() and several batches on the wire.
+test('links cut at random bytes: every message of a batch exactly once, in order', async () => {
+  const { proxy, server, client, outgoing, incoming } = await proxied();
+  const total = 60_000;
+  const together = 1500;
+  let done = 0;
+  let cutAfter = 50_000;
+  proxy.tamper = (bytes) => {
+    if (done >= 30 || (cutAfter -= bytes.length) > 0) return bytes;
+    cutAfter = 1 + ((++done * 77_773) % 250_000);
+    return undefined;
+  };
+  const numbered = (from: number): Uint8Array[] =>
+    Array.from({ length: together }, (_, index) => {
+      const message = Buffer.alloc(4 + ((from + index) % 60));
+      message.writeUInt32LE(from + index);
+      return message;
+    });
+  const sends: Promise<void>[] = [];
+  for (let from = 0; from < total; from += together) {
+    sends.push(outgoing.sendBatch(numbered(from)), incoming.sendBatch(numbered(from)));
+  }
+  const receiving = [server, client].map(async ({ batches }) => {
+    let next = 0;
+    for await (const batch of batches) {
+      for (const message of batch) {
+        expect(Buffer.from(message).readUInt32LE()).toBe(next);
+        expect(message.length).toBe(4 + (next % 60));
+        next++;
+      }
+      if (next === total) return;
+    }
+  });
+  await Promise.all([...receiving, ...sends]);
+  expect(done).toBeGreaterThan(5);
+  expect(outgoing.facts.resumed).toBeGreaterThan(0);
+});
+
 // Goal: a link that is silent without having ended counts as lost after the time that was set, and comes back.
 test('link drops both ways: silence is found, and the session comes back', async () => {
   const { proxy, server, outgoing, incoming } = await proxied({

@@ -1,8 +1,8 @@
 // Feeds the frame decoder and a listening engine with whatever a peer might send. The first byte of the input
 // chooses how far the greeting has come; the rest is frames, each after two bytes of length, whose checksums
 // are made right (or not, one in eight) so that the fuzzer gets behind them. Checks what must hold whatever
-// comes: a message is delivered with an id greater than the last, its parts lie within limits, and the engine
-// comes to rest.
+// comes: a message or a batch is delivered with an id greater than the last, its parts lie within limits, and
+// the engine comes to rest.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -117,6 +117,21 @@ class User final : public EngineEvents {
     }
     SPLITPLANE_CHECK(bytes <= kMessageBytesMax && message.attachments.size() <= kAttachmentsMax);
     if ((sum & 1) != 0) engine->Consume(session, 1, bytes);
+  }
+  void OnBatch(SessionId session, const IncomingBatch& batch) override {
+    SPLITPLANE_CHECK(batch.id > last_);
+    last_ = batch.id;
+    SPLITPLANE_CHECK(batch.count > 0 && batch.count <= kBatchMessagesMax);
+    uint64_t at = uint64_t{batch.count} * kBatchedLengthBytes;
+    SPLITPLANE_CHECK(batch.content.size() <= kMessageBytesMax && at <= batch.content.size());
+    uint8_t sum = 0;
+    for (uint32_t i = 0; i < batch.count; i++) {
+      const uint16_t length = LoadLittle<uint16_t>(batch.content.data() + i * kBatchedLengthBytes);
+      for (uint8_t byte : batch.content.subspan(at, length)) sum ^= byte;
+      at += length;
+    }
+    SPLITPLANE_CHECK(at == batch.content.size());
+    if ((sum & 1) != 0) engine->Consume(session, 1, batch.content.size());
   }
   void OnMessageCanceled(SessionId, MessageId message) override { SPLITPLANE_CHECK(message <= last_); }
   void OnDelivered(SessionId, MessageId) override {}

@@ -114,6 +114,17 @@ Golden GoldenMessage() {
   return Sealed(EncodeMessageHead(head), FrameType::kMessage, 3, content);
 }
 
+// Two messages, and an empty one between them.
+Golden GoldenBatch() {
+  const Golden content = {2, 0, 0, 0, 3, 0, 0xaa, 0xbb, 0xc0, 0xc1, 0xc2};
+  MessageHead head;
+  head.sequence = 8;
+  head.message = 6;
+  head.total = uint32_t(content.size());
+  head.batch_count = 3;
+  return Sealed(EncodeBatchHead(head), FrameType::kBatch, 3, content);
+}
+
 Golden GoldenRecord(const tcp::Record& record, const Golden& payload = {}) {
   Golden bytes(tcp::RecordBytes(uint8_t(record.kind)));
   tcp::EncodeRecord(record, bytes.data());
@@ -132,6 +143,7 @@ std::map<std::string, Golden> MakeFrames() {
   frames["start"] = Sealed(EncodeStart(Counting<16>(0x60)), FrameType::kStart, 2);
   frames["reject"] = EncodeReject(Code::kSessionExpired, "gone", 0);
   frames["message"] = GoldenMessage();
+  frames["batch"] = GoldenBatch();
   frames["ack"] = Sealed(EncodeAck(12, 3456), FrameType::kAck, 9);
   frames["cancel"] = Sealed(EncodeCancel(8, 5), FrameType::kCancel, 3);
   frames["release"] = Sealed(EncodeReleaseHead(9, 1), FrameType::kRelease, 3, GoldenTag().span());
@@ -284,6 +296,10 @@ TEST(GoldenWire, DecodersTakeWhatTheDocumentShows) {
     }
     if (name == "message") {
       EXPECT_TRUE(DecodeMessageHead(frame, head, part).ok());
+    }
+    if (name == "batch") {
+      ASSERT_TRUE(DecodeBatchHead(frame, head, part).ok());
+      EXPECT_TRUE(CheckBatch(head.batch_count, part).ok());
     }
     if (name == "release") {
       EXPECT_TRUE(DecodeRelease(frame, part).ok());

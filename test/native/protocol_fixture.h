@@ -33,6 +33,11 @@ class Node final : public EngineEvents {
     uint32_t deadline_ms;
   };
 
+  struct ReceivedBatch {
+    MessageId id;
+    std::vector<std::string> messages;
+  };
+
   static EngineOptions Options(const std::string& name) {
     EngineOptions options;
     std::copy(name.begin(), name.end(), options.node_id.begin());
@@ -56,6 +61,23 @@ class Node final : public EngineEvents {
     message.envelope = ConstBytes(reinterpret_cast<const uint8_t*>(envelope.data()), envelope.size());
     message.deadline_ms = deadline_ms;
     auto id = engine->Send(session(), message);
+    return id.ok() ? *id : 0;
+  }
+  // The content of a batch on the wire.
+  static std::vector<uint8_t> Pack(const std::vector<std::string>& messages) {
+    std::vector<uint8_t> content(messages.size() * 2);
+    for (size_t i = 0; i < messages.size(); i++) {
+      StoreLittle(content.data() + i * 2, uint16_t(messages[i].size()));
+      content.insert(content.end(), messages[i].begin(), messages[i].end());
+    }
+    return content;
+  }
+  Result<MessageId> TrySendBatch(const std::vector<std::string>& messages) {
+    const std::vector<uint8_t> content = Pack(messages);
+    return engine->SendBatch(session(), {uint32_t(messages.size()), content});
+  }
+  MessageId SendBatch(const std::vector<std::string>& messages) {
+    auto id = TrySendBatch(messages);
     return id.ok() ? *id : 0;
   }
   BufferRef Memory(uint64_t bytes, uint8_t fill) {
@@ -101,6 +123,18 @@ class Node final : public EngineEvents {
     if (consume) engine->Consume(id, 1, bytes);
     if (on_message) on_message(received.back());
   }
+  void OnBatch(SessionId id, const IncomingBatch& batch) override {
+    ReceivedBatch got{batch.id, {}};
+    size_t at = batch.count * 2;
+    for (uint32_t i = 0; i < batch.count; i++) {
+      const uint16_t length = LoadLittle<uint16_t>(batch.content.data() + i * 2);
+      got.messages.emplace_back(batch.content.begin() + long(at), batch.content.begin() + long(at + length));
+      at += length;
+    }
+    EXPECT_EQ(at, batch.content.size());
+    batches.push_back(std::move(got));
+    if (consume) engine->Consume(id, 1, batch.content.size());
+  }
   void OnMessageCanceled(SessionId, MessageId message) override { canceled.push_back(message); }
   void OnDelivered(SessionId, MessageId up_to) override { delivered = up_to; }
   void OnWritable(SessionId) override { writable++; }
@@ -136,6 +170,7 @@ class Node final : public EngineEvents {
   std::vector<SessionId> hello_sessions;
   std::vector<SessionId> opened;
   std::vector<Received> received;
+  std::vector<ReceivedBatch> batches;
   std::vector<MessageId> canceled;
   MessageId delivered = 0;
   int writable = 0;

@@ -30,6 +30,7 @@ class ProtocolHostile : public ProtocolTest {
   // A session with Bob that is fine so far; the raw peer has sent nothing in sequence.
   void Enter() {
     bob->received.clear();
+    bob->batches.clear();
     bob->closed.clear();
     bob->opened.clear();
     raw.Dial("bob:1");
@@ -59,6 +60,7 @@ class ProtocolHostile : public ProtocolTest {
   // One of every type that is legal in a session, as the first after the greeting.
   Frames OneOfEach() {
     return {raw.MakeMessage(1, 1, "<e/>"),
+            raw.MakeBatch(1, 1, 2, Node::Pack({"ab", "c"})),
             raw.MakeAck(0, 0),
             raw.MakeCancel(1, 1),
             raw.MakeRelease(1, 1, 1),
@@ -78,7 +80,7 @@ TEST_F(ProtocolHostile, CutAtAnyByte) {
       const std::vector<uint8_t> cut(frame.begin(), frame.begin() + long(length));
       const Code code = Try({cut});
       EXPECT_TRUE(code == Code::kProtocolViolation || code == Code::kChecksumMismatch) << CodeName(code);
-      EXPECT_TRUE(bob->received.empty());
+      EXPECT_TRUE(bob->received.empty() && bob->batches.empty());
     }
   }
 }
@@ -90,7 +92,7 @@ TEST_F(ProtocolHostile, AnyBitFlipped) {
       std::vector<uint8_t> flipped = frame;
       flipped[bit / 8] ^= uint8_t(1 << bit % 8);
       EXPECT_EQ(Try({flipped}), Code::kChecksumMismatch);
-      EXPECT_TRUE(bob->received.empty());
+      EXPECT_TRUE(bob->received.empty() && bob->batches.empty());
     }
   }
 }
@@ -115,6 +117,7 @@ TEST_F(ProtocolHostile, AnyBitFlippedOnPurpose) {
       (void)Try({flipped});
       EXPECT_TRUE(acknowledged == 0 || !bob->closed.empty());
       for (const Node::Received& message : bob->received) EXPECT_EQ(message.envelope.size(), 4u);
+      for (const Node::ReceivedBatch& batch : bob->batches) EXPECT_EQ(Node::Pack(batch.messages).size(), 7u);
     }
   }
 }
@@ -172,7 +175,7 @@ TEST_F(ProtocolHostile, FramesOfASessionInTheGreeting) {
   raw.Post(raw.MakeStart());
   Run();
   EXPECT_EQ(raw.RejectedWith(), Code::kProtocolViolation);
-  EXPECT_TRUE(bob->received.empty());
+  EXPECT_TRUE(bob->received.empty() && bob->batches.empty());
   EXPECT_TRUE(bob->opened.empty());
 }
 

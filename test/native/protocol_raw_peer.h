@@ -59,6 +59,19 @@ class RawPeer final : private TransportEvents {
     frame.insert(frame.end(), envelope.begin(), envelope.end());
     return Sealed(frame, FrameType::kMessage);
   }
+  Bytes_ MakeBatch(uint64_t sequence, MessageId id, uint32_t count, const Bytes_& content, uint32_t total = 0,
+                   uint32_t offset = 0) {
+    MessageHead head;
+    head.sequence = sequence;
+    head.message = id;
+    head.total = total != 0 ? total : uint32_t(content.size());
+    head.offset = offset;
+    head.batch_count = count;
+    auto bytes = EncodeBatchHead(head);
+    Bytes_ frame(bytes.begin(), bytes.end());
+    frame.insert(frame.end(), content.begin(), content.end());
+    return Sealed(frame, FrameType::kBatch);
+  }
   Bytes_ MakeAck(uint64_t messages, uint64_t bytes) {
     return Sealed(EncodeAck(messages, bytes), FrameType::kAck);
   }

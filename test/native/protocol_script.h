@@ -36,6 +36,9 @@ class ScriptedTest : public ProtocolTest {
       // One of them needs several frames.
       alice->Send("a" + std::to_string(i) + std::string(i == 2 ? 20'000 : 0, 'x'));
       bob->Send("b" + std::to_string(i));
+      // Of these too.
+      const std::string last(i == 3 ? 20'000 : 0, 'y');
+      alice->SendBatch({"c" + std::to_string(i), "", last});
       auto atomic =
           alice->engine->Atomic(session, script.atomic, {}, 0, {AtomicOperation::kFetchAndAdd, 1, 0});
       script.atomics.push_back(*atomic);
@@ -50,6 +53,12 @@ class ScriptedTest : public ProtocolTest {
   void Check(Script& script) {
     ASSERT_EQ(bob->received.size(), size_t(kMessages) - (bob->canceled.empty() ? 1 : 0));
     ASSERT_EQ(alice->received.size(), size_t(kMessages));
+    ASSERT_EQ(bob->batches.size(), size_t(kMessages));
+    for (int i = 0; i < kMessages; i++) {
+      ASSERT_EQ(bob->batches[i].messages.size(), 3u);
+      EXPECT_EQ(bob->batches[i].messages[0], "c" + std::to_string(i));
+      EXPECT_EQ(bob->batches[i].messages[2].size(), i == 3 ? 20'000u : 0u);
+    }
     const int first = bob->canceled.empty() ? 1 : 0;
     for (int i = 0; i < kMessages - first; i++) {
       const std::string& envelope = bob->received[i].envelope;
@@ -78,7 +87,7 @@ class ScriptedTest : public ProtocolTest {
     EXPECT_EQ(alice->Info().messages_unacknowledged, 0u);
     EXPECT_EQ(bob->Info().messages_unacknowledged, 0u);
     EXPECT_EQ(alice->Info().operations_outstanding, 0u);
-    EXPECT_EQ(bob->received.size(), bob->Info().messages_received);
+    EXPECT_EQ(bob->received.size() + bob->batches.size(), bob->Info().messages_received);
   }
 };
 

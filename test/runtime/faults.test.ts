@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { body, contract, integer, lend, Service, Submit, type Proxy } from '../../lib/runtime/index.js';
 import { failure, until, watchPromise } from '../support/events.js';
+import { makeManager, take } from '../support/managers.js';
 import { Proxy as Link } from '../support/proxy.js';
 import {
   logOf,
@@ -21,6 +22,21 @@ interface Have extends Place {
   readonly service: GateService;
   readonly proxy: Proxy<typeof Gate>;
 }
+
+// Goal: what has no address is nobody's, and does not pile up where no service would ever take it.
+test('batches: refused with a fault, and those who sent them are served on', async () => {
+  const home = await startListening();
+  const uri = await home.add(new GateService(), { name: 'gate' });
+  const client = makeManager({ windowMessages: 4 });
+  const connection = await client.connect(home.listening[0]?.address ?? '');
+  for (let round = 0; round < 2000; round++) {
+    await connection.sendBatch([Buffer.from('to nobody')]);
+    using answer = await take(client);
+    expect(answer.fault?.subcodes[0]?.localName).toBe('PermissionDenied');
+  }
+  const away = await startDialing();
+  expect(await away.proxy(Gate, uri).pass({ number: 1 })).toEqual({ number: 1 });
+});
 
 describe.each(PLACES)('$name', (at) => {
   async function serve(service = new GateService()): Promise<Have> {

@@ -33,6 +33,7 @@ export const FRAME = {
   ack: 6,
   cancel: 7,
   release: 8,
+  batch: 12,
 } as const;
 
 const HEAD_BYTES = 32;
@@ -200,25 +201,45 @@ export function hello(): Buffer {
   return seal(Buffer.concat([fixed, Buffer.from('wire'), Buffer.from([encoding.length]), encoding]));
 }
 
-export interface MessageFields {
+interface PartFields {
   readonly sequence?: bigint;
   readonly message?: bigint;
   readonly total?: number;
   readonly offset?: number;
+}
+
+export interface MessageFields extends PartFields {
   readonly envelopeBytes?: number;
   readonly attachments?: number;
 }
 
 /** A message frame; what is left out is what an honest peer would say of `content`. */
 export function messageFrame(content: Buffer, fields: MessageFields = {}): Buffer {
-  const { sequence = 1n, message = 1n, total = content.length, offset = 0, attachments = 0 } = fields;
-  const head = Buffer.alloc(56);
-  head.writeUInt8(FRAME.message, 0);
+  const head = partHead(FRAME.message, 56, content, fields);
+  head.writeUInt32LE(fields.envelopeBytes ?? content.length, 40);
+  head.writeUInt16LE(fields.attachments ?? 0, 48);
+  return seal(Buffer.concat([head, content]));
+}
+
+/** A batch frame of `messages`; what is left out is what an honest peer would say of them. */
+export function batchFrame(
+  messages: readonly string[],
+  fields: PartFields & { readonly count?: number; readonly lengths?: readonly number[] } = {},
+): Buffer {
+  const lengths = Uint16Array.from(fields.lengths ?? messages.map(({ length }) => length));
+  const content = Buffer.concat([Buffer.from(lengths.buffer), Buffer.from(messages.join(''))]);
+  const head = partHead(FRAME.batch, 48, content, fields);
+  head.writeUInt32LE(fields.count ?? messages.length, 40);
+  return seal(Buffer.concat([head, content]));
+}
+
+function partHead(type: number, length: number, content: Buffer, fields: PartFields): Buffer {
+  const { sequence = 1n, message = 1n, total = content.length, offset = 0 } = fields;
+  const head = Buffer.alloc(length);
+  head.writeUInt8(type, 0);
   head.writeBigUInt64LE(sequence, 16);
   head.writeBigUInt64LE(message, 24);
   head.writeUInt32LE(total, 32);
   head.writeUInt32LE(offset, 36);
-  head.writeUInt32LE(fields.envelopeBytes ?? content.length, 40);
-  head.writeUInt16LE(attachments, 48);
-  return seal(Buffer.concat([head, content]));
+  return head;
 }

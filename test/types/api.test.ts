@@ -9,7 +9,9 @@ import {
   listen,
   NetworkManager,
   type BufferSlice,
+  type Batch,
   type Connection,
+  type PackedMessages,
   type ErrorCode,
   type Exposure,
   type ExposureEnd,
@@ -25,6 +27,7 @@ function compiled(
   code: (have: {
     manager: NetworkManager;
     connection: Connection;
+    batch: Batch;
     message: Message;
     buffer: RegisteredBuffer;
     remote: RemoteBuffer;
@@ -54,6 +57,24 @@ describe('types', () => {
         authenticate: (peer) => Promise.resolve(peer.localOnly ? peer.identity : undefined),
       });
       new NetworkManager({ authorize: ({ bytes, direction }) => direction === 'send' || bytes < 10 });
+    });
+  });
+
+  test('batches', () => {
+    compiled(({ connection, manager, batch }) => {
+      expectTypeOf(
+        connection.sendBatch([new Uint8Array(1)], { deadlineMs: 1 }),
+      ).resolves.toEqualTypeOf<void>();
+      expectTypeOf(manager.batches).toEqualTypeOf<AsyncIterable<Batch, undefined>>();
+      expectTypeOf(connection.batches).toEqualTypeOf<AsyncIterable<Batch, undefined>>();
+      expectTypeOf(batch).toExtend<PackedMessages & Iterable<Uint8Array>>();
+      expectTypeOf(batch.at(0)).toEqualTypeOf<Uint8Array | undefined>();
+      void connection.sendBatch(batch);
+      void connection.sendBatch({ bytes: Buffer.alloc(8), lengths: 4 });
+      // @ts-expect-error: messages are bytes
+      void connection.sendBatch(['text']);
+      // @ts-expect-error: lengths go with bytes
+      void connection.sendBatch({ bytes: Buffer.alloc(8) });
     });
   });
 
