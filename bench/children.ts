@@ -6,16 +6,18 @@
 import { execFile, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants, mkdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { BenchError } from './measurement.js';
+import { BenchError, KIB } from './measurement.js';
 
 const execFileAsync = promisify(execFile);
 
-/** The checkout: the compiled file is dist/bench/children.js. */
-export const PROJECT_ROOT = fileURLToPath(new URL('../../', import.meta.url));
+/** The checkout: the compiled file is dist/bench/children.js, and tests of what needs no process load the source. */
+export const PROJECT_ROOT = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../' : '../../', import.meta.url),
+);
 const BUILD_DIRECTORY = `${PROJECT_ROOT}build/bench`;
 
 /** A tool that writes more than this is broken; its output is cut off here. */
@@ -60,6 +62,27 @@ export function placement(): Placement {
   });
   const half = Math.max(1, Math.floor(cores.length / 2));
   return { server: cores.slice(0, half).join(','), client: cores.slice(-half).join(',') };
+}
+
+/** Of a list of cores as `placement` gives it. */
+export function firstCore(cores: string): string {
+  return cores.split(',')[0] ?? '0';
+}
+
+/** What a tool says of its version: the first group of `pattern` in what it prints, or "unknown". */
+export async function toolVersion(
+  command: string,
+  args: readonly string[],
+  pattern: RegExp,
+): Promise<string> {
+  const { stdout } = await execFileAsync(command, [...args]);
+  return pattern.exec(stdout)?.[1] ?? 'unknown';
+}
+
+/** The version of a package that the project has installed. */
+export async function packageVersion(name: string): Promise<string> {
+  const text = await readFile(`${PROJECT_ROOT}node_modules/${name}/package.json`, 'utf8');
+  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 export function forkNode(script: URL, cores: string, flags: readonly string[] = []): ChildProcess {
@@ -160,6 +183,15 @@ export interface ToolResult {
   readonly stdout: string;
   /** User and system time of the tool and its descendants, from start to end. */
   readonly cpuSeconds: number;
+  /** The highest of the largest process among them. */
+  readonly residentMiB: number;
+}
+
+/** What the leash writes when its command has ended; `undefined` where it has not. */
+export function parseUsage(text: string): Omit<ToolResult, 'stdout'> | undefined {
+  const [, cpuSeconds, residentKib] = /(\d+\.\d+) (\d+)\s*$/.exec(text) ?? [];
+  if (cpuSeconds === undefined || residentKib === undefined) return undefined;
+  return { cpuSeconds: Number(cpuSeconds), residentMiB: Number(residentKib) / KIB };
 }
 
 export interface Tool {
@@ -200,8 +232,8 @@ export async function startTool(
       reject(new BenchError('ERR_BENCH_PEER', `${command} could not be started; see the cause.`, { cause }));
     });
     child.once('close', (exitCode) => {
-      const cpuSeconds = Number.parseFloat(output[3] ?? '');
-      if (exitCode === 0 && Number.isFinite(cpuSeconds)) resolve({ stdout: output[1] ?? '', cpuSeconds });
+      const usage = parseUsage(output[3] ?? '');
+      if (exitCode === 0 && usage !== undefined) resolve({ stdout: output[1] ?? '', ...usage });
       else
         reject(
           new BenchError('ERR_BENCH_PEER', `${command} failed: ${lastLines(output[2] || output[1] || '')}`),

@@ -3,9 +3,17 @@
  * It must not run anything, and it never ends the process.
  */
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { BenchError, BYTES_PER_GB, SUBJECT_NAMES, type Budget, type SubjectName } from './measurement.js';
+import {
+  BenchError,
+  BYTES_PER_GB,
+  SUBJECT_NAMES,
+  type Budget,
+  type Case,
+  type Subject,
+  type SubjectName,
+} from './measurement.js';
 import { SUITES, type Suite } from './suites.js';
-import type { SuiteName } from './targets.js';
+import { SUITE_NAMES, type SuiteName } from './targets.js';
 
 export interface SoakAmounts {
   readonly bytes: number;
@@ -14,17 +22,30 @@ export interface SoakAmounts {
   readonly timeoutMs: number;
 }
 
-export interface Plan {
-  /** Only with the subjects and soaks that were asked for. */
+/** One suite to run. */
+export interface SuitePlan {
+  /** Only with the subjects, cases and soaks that were asked for. */
   readonly suite: Suite;
   readonly rounds: number;
   readonly budget: Budget;
   readonly soak: SoakAmounts;
-  /** Where the rows go. */
-  readonly jsonFile: string | undefined;
 }
 
-type Preset = Pick<Plan, 'rounds' | 'budget' | 'soak'>;
+/** Where the rows go, beside standard output. */
+export interface Outputs {
+  readonly jsonFile: string | undefined;
+  readonly reportFile: string | undefined;
+  readonly markdownFile: string | undefined;
+}
+
+export interface Plan extends Outputs {
+  /** None where rows of earlier runs are only drawn. */
+  readonly suites: readonly SuitePlan[];
+  /** Files of rows that join those of the run. */
+  readonly fromFiles: readonly string[];
+}
+
+type Preset = Omit<SuitePlan, 'suite'>;
 
 interface Presets {
   readonly full: Preset;
@@ -36,19 +57,27 @@ const NO_SOAK = { bytes: 0, messages: 0, timeoutMs: 0 };
 const PRESETS: Readonly<Record<SuiteName, Presets>> = {
   tcp: {
     full: {
-      rounds: 5,
-      budget: { warmupMs: 1000, measureMs: 1200, timeoutMs: 20_000 },
+      rounds: 3,
+      budget: { warmupMs: 600, measureMs: 800, timeoutMs: 20_000 },
       soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000, timeoutMs: 240_000 },
     },
     quick: {
       rounds: 1,
-      budget: { warmupMs: 300, measureMs: 250, timeoutMs: 10_000 },
-      soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000, timeoutMs: 30_000 },
+      budget: { warmupMs: 100, measureMs: 200, timeoutMs: 10_000 },
+      soak: { bytes: 2 * BYTES_PER_GB, messages: 20_000, timeoutMs: 30_000 },
     },
+  },
+  shm: {
+    full: { rounds: 3, budget: { warmupMs: 600, measureMs: 800, timeoutMs: 20_000 }, soak: NO_SOAK },
+    quick: { rounds: 1, budget: { warmupMs: 100, measureMs: 200, timeoutMs: 10_000 }, soak: NO_SOAK },
+  },
+  serializer: {
+    full: { rounds: 3, budget: { warmupMs: 300, measureMs: 1000, timeoutMs: 20_000 }, soak: NO_SOAK },
+    quick: { rounds: 1, budget: { warmupMs: 20, measureMs: 50, timeoutMs: 10_000 }, soak: NO_SOAK },
   },
   runtime: {
     // Round trips are some ten thousand a second at most, and the code of both ends is optimised after as many.
-    full: { rounds: 5, budget: { warmupMs: 3000, measureMs: 1000, timeoutMs: 60_000 }, soak: NO_SOAK },
+    full: { rounds: 3, budget: { warmupMs: 3000, measureMs: 1000, timeoutMs: 60_000 }, soak: NO_SOAK },
     quick: { rounds: 1, budget: { warmupMs: 300, measureMs: 250, timeoutMs: 60_000 }, soak: NO_SOAK },
   },
   // In the laboratory a second is what elsewhere a twentieth is, and the start of a tool takes one.
@@ -61,22 +90,31 @@ const { soak: SOAK } = PRESETS.tcp.full;
 const ROUNDS_MAX = 100;
 
 const HELP_AFTER = `
+Suites: tcp and shm measure two processes on this host, over TCP and through shared memory; runtime, services that talk within one
+runtime and between two, and many of them; serializer, codecs, tags and the ring of events by themselves; rdma, the two emulated
+hosts of the laboratory, which it starts and ends (docs/RDMA.md says what its figures mean).
+
 Subjects run in two processes on separate halves of the cores, in interleaved rounds. The medians of one run can be compared with
 each other; those of different runs cannot. Let nothing else run meanwhile. At the end of suite tcp splitplane alone moves
 ${SOAK.bytes / BYTES_PER_GB} GB and ${SOAK.messages.toLocaleString('en-US')} messages, and the growth of its resident memory is told.
-Suite runtime measures services that talk within one runtime and between two, and many of them.
-Suite rdma runs on the two emulated hosts of the laboratory, which it starts and ends; docs/RDMA.md says what its figures mean.
 
-The file is an array of rows: suite, subject, mode, metric, size, hosts (suite rdma), transport, unit, median, p99, p999 (latencies),
-cpuSecondsPerGB (user and system time of both processes), copiesPerByte (in user space), eventLoopDelayP99Ms, soak (what moved,
-highest resident size), rounds, environment, commit. A GB is 1e9 bytes.
+--json writes an array of rows: suite, subject, version, mode, metric, size, hosts, encoding, count (transfers under way, connections),
+transport, unit, median, p99, p999 (latencies), cpuSecondsPerGB (user and system time of both processes), copiesPerByte (in user
+space), eventLoopDelayP99Ms, residentMiB (of the larger process, at its highest), soak (what moved, highest resident size), rounds,
+environment, commit. A GB is 1e9 bytes.
+--report writes one HTML page that needs nothing else, and beside it, in the folder figures, each figure as SVG.
+--markdown replaces what stands between <!-- bench NAME --> and <!-- end bench NAME --> in a file, for each suite that was measured.
+--from takes the rows of earlier runs for both, and joins them; without --suite nothing is measured. docs/BENCH.md tells the rest.
 
 Exit codes: 0 all measured, 1 something could not be measured, 2 wrong usage, 130 interrupted.`;
 
 interface Options {
-  readonly suite: string;
+  readonly suite?: readonly SuiteName[];
   readonly quick?: true;
   readonly json?: string;
+  readonly report?: string;
+  readonly markdown?: string;
+  readonly from?: readonly string[];
   readonly rounds?: number;
   readonly only?: readonly SubjectName[];
 }
@@ -87,31 +125,41 @@ function parseRounds(text: string): number {
   throw new InvalidArgumentError(`Give a whole number from 1 to ${ROUNDS_MAX}.`);
 }
 
+function parseSuites(text: string): readonly SuiteName[] {
+  if (text === 'all') return SUITE_NAMES;
+  return chooseFrom(SUITE_NAMES, text, 'all or ');
+}
+
 function parseSubjects(text: string): readonly SubjectName[] {
+  return chooseFrom(SUBJECT_NAMES, text);
+}
+
+function chooseFrom<T extends string>(known: readonly T[], text: string, also = ''): readonly T[] {
   return text.split(',').map((name) => {
-    const known = SUBJECT_NAMES.find((subject) => subject === name.trim());
-    if (known === undefined) throw new InvalidArgumentError(`Choose from ${SUBJECT_NAMES.join(', ')}.`);
-    return known;
+    const chosen = known.find((candidate) => candidate === name.trim());
+    if (chosen === undefined) throw new InvalidArgumentError(`Choose from ${also}${known.join(', ')}.`);
+    return chosen;
   });
 }
 
 /**
  * Reads `args` (without node and script). Throws commander's CommanderError, after printing what it has to say, where help was asked for
- * (exit code 0) or the arguments are wrong, and a BenchError where nothing is left to measure.
+ * (exit code 0) or the arguments are wrong, and a BenchError where nothing is left to measure or to draw.
  */
 export function readCommandLine(args: readonly string[]): Plan {
-  const names = SUITES.map(({ name }) => name);
   const options = new Command('npm run bench --')
     .description('Measures splitplane beside its peers, in one run on one machine.')
-    .addOption(new Option('--suite <name>', 'what to measure').choices(names).makeOptionMandatory())
-    .option('--quick', 'one short round, to see that everything works')
-    .option('--json <file>', 'write the rows to this file')
     .addOption(
-      new Option(
-        '--rounds <n>',
-        `number of rounds (default: ${PRESETS.tcp.full.rounds}, of rdma ${PRESETS.rdma.full.rounds})`,
-      ).argParser(parseRounds),
+      new Option('--suite <names>', `what to measure: all, or of ${SUITE_NAMES.join(', ')}`).argParser(
+        parseSuites,
+      ),
     )
+    .option('--quick', 'one short round without the points of curves, to see that everything works')
+    .option('--json <file>', 'write the rows to this file')
+    .option('--report <file>', 'write a page with figures to this file')
+    .option('--markdown <file>', 'put tables into this file, between its markers')
+    .option('--from <files...>', 'take the rows of these files, which --json wrote')
+    .addOption(new Option('--rounds <n>', 'number of rounds (default: 3)').argParser(parseRounds))
     .addOption(
       new Option('--only <subjects>', 'only these subjects, separated by commas').argParser(parseSubjects),
     )
@@ -120,23 +168,43 @@ export function readCommandLine(args: readonly string[]): Plan {
     .exitOverride()
     .parse(args, { from: 'user' })
     .opts<Options>();
-  const suite = selectSuite(options);
-  const { full, quick } = PRESETS[suite.name];
-  const preset = options.quick === true ? quick : full;
-  return {
-    ...preset,
-    suite,
-    rounds: options.rounds ?? preset.rounds,
-    jsonFile: options.json,
-  };
+  const { suite: names = [], from = [], json, report, markdown } = options;
+  if (names.length === 0 && from.length === 0) {
+    throw new BenchError('ERR_BENCH_USAGE', 'Say what to measure with --suite, or what to draw with --from.');
+  }
+  const suites = SUITES.filter(({ name }) => names.includes(name)).flatMap((suite) =>
+    planSuite(suite, options),
+  );
+  if (names.length > 0 && suites.length === 0) {
+    throw new BenchError(
+      'ERR_BENCH_USAGE',
+      `Suite ${names.join(', ')} has none of these subjects; see --help.`,
+    );
+  }
+  return { suites, fromFiles: from, jsonFile: json, reportFile: report, markdownFile: markdown };
 }
 
-function selectSuite({ suite: name, only }: Options): Suite {
+/** None where nothing is left of it. */
+function planSuite(suite: Suite, { only, quick, rounds }: Options): readonly SuitePlan[] {
   const isWanted = (subject: SubjectName) => only === undefined || only.includes(subject);
-  const suite = SUITES.find((candidate) => candidate.name === name);
-  const subjects = suite?.subjects.filter((subject) => isWanted(subject.name)) ?? [];
-  if (suite === undefined || subjects.length === 0) {
-    throw new BenchError('ERR_BENCH_USAGE', `Suite ${name} has none of these subjects; see --help.`);
-  }
-  return { ...suite, subjects, soaks: suite.soaks.filter(({ definition }) => isWanted(definition.name)) };
+  const subjects = suite.subjects.filter(({ name }) => isWanted(name));
+  if (subjects.length === 0) return [];
+  const { full, quick: short } = PRESETS[suite.name];
+  const preset = quick === true ? short : full;
+  const plan = {
+    ...suite,
+    subjects: quick === true ? subjects.map(withoutCurves) : subjects,
+    soaks: suite.soaks.filter(({ definition }) => isWanted(definition.name)),
+  };
+  return [{ ...preset, suite: plan, rounds: rounds ?? preset.rounds }];
+}
+
+/** The points of curves are the same traffic at other sizes. Of a curve that nothing else belongs to the first point stays. */
+function withoutCurves(subject: Subject): Subject {
+  const { cases } = subject;
+  const isNeeded = (task: Case) => {
+    const ofMetric = cases.filter(({ metric }) => metric === task.metric);
+    return task === (ofMetric.find(({ brief }) => brief !== true) ?? ofMetric[0]) || task.brief !== true;
+  };
+  return { ...subject, cases: cases.filter(isNeeded) };
 }

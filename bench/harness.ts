@@ -6,6 +6,7 @@
 import {
   BenchError,
   METRICS,
+  settingOf,
   unitOf,
   type Budget,
   type Case,
@@ -45,6 +46,7 @@ export interface RunResult {
 interface Entry {
   readonly subject: Subject;
   readonly task: Case;
+  readonly version: string | undefined;
   readonly samples: Sample[];
   lastError: BenchError | undefined;
 }
@@ -59,7 +61,8 @@ export async function prepare(subjects: readonly Subject[]): Promise<void> {
 }
 
 export async function runSuite(suite: Suite, options: RunOptions): Promise<RunResult> {
-  const groups = groupByFigure(suite.subjects);
+  const versions = await Promise.all(suite.subjects.map(async (subject) => subject.version?.()));
+  const groups = groupByFigure(suite.subjects, versions);
   const total = options.rounds * groups.reduce((sum, group) => sum + group.length, 0);
   let done = 0;
   for (let round = 0; round < options.rounds; round++) {
@@ -82,17 +85,30 @@ export async function runSuite(suite: Suite, options: RunOptions): Promise<RunRe
 }
 
 /** Figures that are compared with each other are measured next to each other: one group for each metric, size and place. */
-function groupByFigure(subjects: readonly Subject[]): readonly (readonly Entry[])[] {
-  const entries = subjects.flatMap((subject) =>
-    subject.cases.map((task): Entry => ({ subject, task, samples: [], lastError: undefined })),
+function groupByFigure(
+  subjects: readonly Subject[],
+  versions: readonly (string | undefined)[],
+): readonly (readonly Entry[])[] {
+  const entries = subjects.flatMap((subject, index) =>
+    subject.cases.map((task): Entry => ({
+      subject,
+      task,
+      version: versions[index],
+      samples: [],
+      lastError: undefined,
+    })),
   );
   return METRICS.flatMap((metric) => {
     const ofMetric = entries.filter(({ task }) => task.metric === metric);
     const sizes = [...new Set(ofMetric.map(({ task }) => task.size))].sort((a, b) => a - b);
+    const counts = [...new Set(ofMetric.map(({ task }) => task.count))].sort((a, b) => (a ?? 0) - (b ?? 0));
     const places = [...new Set(ofMetric.map(({ task }) => task.hosts))];
-    return sizes
-      .flatMap((size) =>
-        places.map((hosts) => ofMetric.filter(({ task }) => task.size === size && task.hosts === hosts)),
+    const figures = sizes.flatMap((size) =>
+      counts.flatMap((count) => places.map((hosts) => ({ size, count, hosts }))),
+    );
+    return figures
+      .map(({ size, count, hosts }) =>
+        ofMetric.filter(({ task }) => task.size === size && task.count === count && task.hosts === hosts),
       )
       .filter((group) => group.length > 0);
   });
@@ -104,8 +120,10 @@ function rotate<T>(items: readonly T[], by: number): readonly T[] {
 }
 
 async function measureOnce({ subject, task }: Entry, budget: Budget): Promise<Sample | BenchError> {
+  const { warmupMs, measureMs, timeoutMs } = budget;
+  const half = { warmupMs: warmupMs / 2, measureMs: measureMs / 2, timeoutMs };
   try {
-    return await subject.measure(task, budget);
+    return await subject.measure(task, task.brief === true ? half : budget);
   } catch (error) {
     return asBenchError(error);
   }
@@ -118,7 +136,7 @@ export function asBenchError(error: unknown): BenchError {
   return new BenchError('ERR_BENCH_PEER', message, { cause: error });
 }
 
-function toRow(suite: Suite, { subject, task, samples }: Entry, options: RunOptions): Row {
+function toRow(suite: Suite, { subject, task, samples, version }: Entry, options: RunOptions): Row {
   const medians = samples.map((sample) => sample.median);
   const p999 = medianOrNull(samples.map((sample) => sample.p999));
   // A latency has a tail within each round; of a rate, only rounds can be slow.
@@ -129,8 +147,11 @@ function toRow(suite: Suite, { subject, task, samples }: Entry, options: RunOpti
   return {
     suite: suite.name,
     subject: subject.name,
-    ...task,
-    transport: suite.transport,
+    ...(version === undefined ? {} : { version }),
+    ...settingOf(task),
+    mode: task.mode,
+    metric: task.metric,
+    transport: subject.transport ?? suite.transport,
     unit: unitOf(task.metric),
     median: median(medians),
     p99: medianOrNull(samples.map((sample) => sample.p99)) ?? slowTail,
@@ -138,6 +159,7 @@ function toRow(suite: Suite, { subject, task, samples }: Entry, options: RunOpti
     cpuSecondsPerGB: medianOrNull(samples.map((sample) => sample.cpuSecondsPerGB)),
     copiesPerByte: medianOrNull(samples.map((sample) => sample.copiesPerByte)),
     eventLoopDelayP99Ms: medianOrNull(samples.map((sample) => sample.eventLoopDelayP99Ms)),
+    residentMiB: medianOrNull(samples.map((sample) => sample.residentMiB)),
     rounds: samples.length,
     environment: options.environment,
     commit: options.commit,

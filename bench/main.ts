@@ -2,16 +2,17 @@
  * `npm run bench`: runs what the command line asks for, prints the tables on standard output and progress on standard error, and
  * writes the rows to a file. The exit code tells whether everything could be measured, not whether it was fast.
  */
-import { writeFile } from 'node:fs/promises';
 import { CommanderError } from 'commander';
 import { killAllChildren, PROJECT_ROOT } from './children.js';
-import { readCommandLine, type Plan } from './command-line.js';
+import { readCommandLine, type SuitePlan } from './command-line.js';
 import { readCommit, readEnvironment } from './environment.js';
 import { asBenchError, prepare, runSuite, type Progress } from './harness.js';
+import { judge } from './judge.js';
 import { BenchError, formatCase, MIB, unitOf, type Environment, type Row } from './measurement.js';
+import { checkOutputs, readRows, writeOutputs } from './outputs.js';
 import { runSoak, type SoakProgress } from './soak.js';
 import { formatFigure, formatRows, formatVerdicts } from './table.js';
-import { judge } from './targets.js';
+import { TARGETS } from './targets.js';
 
 const EXIT_INCOMPLETE = 1;
 const EXIT_USAGE = 2;
@@ -41,7 +42,7 @@ interface Outcome {
   readonly failures: readonly string[];
 }
 
-async function runRounds(plan: Plan, environment: Environment, commit: string | null): Promise<Outcome> {
+async function runRounds(plan: SuitePlan, environment: Environment, commit: string | null): Promise<Outcome> {
   const { suite, rounds, budget } = plan;
   const options = { rounds, budget, environment, commit, onProgress: printProgress };
   const { rows, failed } = await runSuite(suite, options);
@@ -52,7 +53,7 @@ async function runRounds(plan: Plan, environment: Environment, commit: string | 
 }
 
 async function runSoaks(
-  { suite, soak: amounts }: Plan,
+  { suite, soak: amounts }: SuitePlan,
   environment: Environment,
   commit: string | null,
 ): Promise<Outcome> {
@@ -80,29 +81,48 @@ async function runSoaks(
   return { rows, failures };
 }
 
-async function main(): Promise<number> {
-  const plan = readCommandLine(process.argv.slice(2));
-  const { name, subjects, site } = plan.suite;
-  const commit = await readCommit(PROJECT_ROOT);
-  await prepare(subjects);
-  let environment: Environment;
-  let outcomes: readonly Outcome[];
+async function measure(plan: SuitePlan, commit: string | null): Promise<Outcome> {
+  const { name, site } = plan.suite;
   try {
-    environment = (await site?.open()) ?? readEnvironment();
-    const rounds = await runRounds(plan, environment, commit);
-    outcomes = [rounds, await runSoaks(plan, environment, commit)];
+    const environment = (await site?.open()) ?? readEnvironment();
+    const outcomes = [await runRounds(plan, environment, commit), await runSoaks(plan, environment, commit)];
+    return {
+      rows: outcomes.flatMap(({ rows }) => rows),
+      failures: outcomes.flatMap(({ failures }) => failures.map((failure) => `suite ${name}: ${failure}`)),
+    };
   } finally {
     await site?.close();
   }
-  const rows = outcomes.flatMap((outcome) => outcome.rows);
-  const failures = outcomes.flatMap((outcome) => outcome.failures);
-  // The file first: a closed pipe must not cost the rows.
-  if (plan.jsonFile !== undefined) await writeFile(plan.jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
-  const { cpuModel, cores, kernel, node, date } = environment;
+}
+
+function print(name: SuitePlan['suite']['name'], rows: readonly Row[]): void {
+  const [first] = rows;
+  if (first === undefined) return;
+  const { cpuModel, cores, kernel, node, date } = first.environment;
   console.log(
-    `${cpuModel}, ${cores} cores, ${kernel}, Node.js ${node}, ${date}, commit ${commit ?? 'unknown'}\n`,
+    `\nsuite ${name}: ${cpuModel}, ${cores} cores, ${kernel}, Node.js ${node}, ${date}, commit ${first.commit ?? 'unknown'}\n`,
   );
-  console.log(`${formatRows(rows)}\n\n${formatVerdicts(judge(name, rows))}`);
+  console.log(`${formatRows(rows)}\n`);
+  if (TARGETS[name].length > 0) console.log(formatVerdicts(judge(TARGETS[name], rows)));
+}
+
+async function main(): Promise<number> {
+  const plan = readCommandLine(process.argv.slice(2));
+  await checkOutputs(plan);
+  const earlier = await readRows(plan.fromFiles);
+  const commit = await readCommit(PROJECT_ROOT);
+  await prepare(plan.suites.flatMap(({ suite }) => suite.subjects));
+  const measured: Row[] = [];
+  const failures: string[] = [];
+  for (const suitePlan of plan.suites) {
+    const outcome = await measure(suitePlan, commit);
+    measured.push(...outcome.rows);
+    failures.push(...outcome.failures);
+    // After each suite, and before anything is printed: neither an interrupt nor a closed pipe must cost the rows.
+    await writeOutputs([...earlier, ...measured], plan);
+    print(suitePlan.suite.name, outcome.rows);
+  }
+  if (plan.suites.length === 0) await writeOutputs(earlier, plan);
   for (const failure of failures) console.error(`not measured: ${failure}`);
   return failures.length === 0 ? 0 : EXIT_INCOMPLETE;
 }

@@ -12,11 +12,19 @@ export const MIB = 1024 * 1024;
 export const METRICS = [
   'push',
   'pull',
+  'concurrent_pull',
   'write_rtt',
   'frame_rtt',
   'message_rtt',
+  'fetch_rtt',
   'read_rtt',
+  'contended_rtt',
   'message_rate',
+  'batch_rate',
+  'buffer_rate',
+  'connections_rate',
+  'connections_memory',
+  'idle_cpu',
   'local_rate',
   'routing_rate',
   'request_rtt',
@@ -24,6 +32,11 @@ export const METRICS = [
   'notify_rate',
   'lookup',
   'services_memory',
+  'encode',
+  'decode',
+  'decode_header',
+  'tag_text',
+  'ring_events',
 ] as const;
 export type Metric = (typeof METRICS)[number];
 
@@ -34,12 +47,16 @@ export type SoakMetric = (typeof SOAK_METRICS)[number];
 export const SUBJECT_NAMES = [
   'splitplane',
   'c',
+  'c-memory',
   'iperf3',
   'ucx',
+  'libfabric',
   'node:net',
   'zeromq',
   'grpc',
   'grpc-tuned',
+  'http1',
+  'http2',
   'perftest',
   'manager',
   'messageport',
@@ -49,27 +66,59 @@ export type SubjectName = (typeof SUBJECT_NAMES)[number];
 /** How the waiting side waits: it sleeps in the kernel, it polls, or it polls for a while and then sleeps. */
 export type Mode = 'adaptive' | 'busy' | 'event';
 
-export type Unit = 'GB/s' | 'us' | '1/s' | 'MiB';
+export type Unit = 'GB/s' | 'us' | '1/s' | 'MiB' | 'kB' | '%';
 
-/** One thing to measure. `size` is the payload of one message or transfer in bytes, or a number of subscribers or services. */
-export interface Case {
-  readonly metric: Metric;
+/** How envelopes of ours are written. */
+export type Encoding = 'xml' | 'fastinfoset';
+
+/**
+ * What sets a case apart from others of its metric. `size` is the payload of one message or transfer in bytes, or a number of
+ * subscribers or services.
+ */
+export interface Setting {
   readonly size: number;
-  readonly mode: Mode;
   /** On how many hosts the two processes are, in a suite that has both. */
   readonly hosts?: 1 | 2;
   /** Of transfers of ours: without our own checksum over the bytes, as the tools that stand beside them. Computed where not told. */
   readonly checksum?: false;
+  /** Of messages of ours: not text XML. */
+  readonly encoding?: 'fastinfoset';
+  /** Transfers kept under way, or connections, where their number is what is looked at. */
+  readonly count?: number;
 }
 
-const TRANSFERS_IN_FLIGHT = { tcp: 4, rdma: 8 } as const;
+/** The setting alone of what has one. */
+export function settingOf({ size, hosts, checksum, encoding, count }: Setting): Setting {
+  return {
+    size,
+    ...(hosts === undefined ? {} : { hosts }),
+    ...(checksum === undefined ? {} : { checksum }),
+    ...(encoding === undefined ? {} : { encoding }),
+    ...(count === undefined ? {} : { count }),
+  };
+}
+
+/** One thing to measure. */
+export interface Case extends Setting {
+  readonly metric: Metric;
+  readonly mode: Mode;
+  /** A point of a curve that no target judges: half of the time will do, and a quick run does without. */
+  readonly brief?: true;
+}
+
+/** Over shared memory nothing is in flight but a reference, or a copy that one processor makes. */
+const TRANSFERS_IN_FLIGHT = { tcp: 4, shm: 4, rdma: 8 } as const;
+export type TransportName = keyof typeof TRANSFERS_IN_FLIGHT;
 /** But not more bytes than this: what does not fit the processor's cache costs both ends. */
 const BYTES_IN_FLIGHT_MAX = 32 * MIB;
 
 /** Transfers that are kept under way, in ours and in the peers that can be told. */
-export function transfersInFlight(transport: 'tcp' | 'rdma', size: number): number {
+export function transfersInFlight(transport: TransportName, size: number): number {
   return Math.min(TRANSFERS_IN_FLIGHT[transport], Math.ceil(BYTES_IN_FLIGHT_MAX / size));
 }
+
+/** Transfers under way at once, where that is what a curve is over. */
+export const CONCURRENCY = [1, 2, 4, 8, 16, 32, 64] as const;
 
 /** How long one measurement of one case may take. The warm-up is not measured; the timeout covers everything. */
 export interface Budget {
@@ -92,12 +141,26 @@ export interface Sample {
   readonly copiesPerByte: number | null;
   /** The worse of the two processes. It contains the sampling interval. `null` where there is no event loop. */
   readonly eventLoopDelayP99Ms: number | null;
+  /** The highest resident size of the larger of the two processes. `null` where nobody has looked. */
+  readonly residentMiB: number | null;
 }
+
+/** Of a sample that tells one figure and nothing beside it. */
+export const UNTOLD: Omit<Sample, 'median'> = {
+  cpuSecondsPerGB: null,
+  copiesPerByte: null,
+  eventLoopDelayP99Ms: null,
+  residentMiB: null,
+};
 
 /** A thing that is measured: a peer, or this project. */
 export interface Subject {
   readonly name: SubjectName;
   readonly cases: readonly Case[];
+  /** What its bytes travel through, where that is not what its suite is about. */
+  readonly transport?: string;
+  /** What is measured, told beside its figures: "6.5.0". Asked once, after `prepare`. */
+  version?(): Promise<string>;
   /** Runs once before the first round: compiles, or checks that the tool is installed. Rejects with a BenchError. */
   prepare?(): Promise<void>;
   /** Measures one case once, with two processes that are gone when the promise settles. Rejects with a BenchError. */
@@ -123,14 +186,13 @@ export interface SoakFacts {
 }
 
 /** One line of the result file: the fields of `perf --json`, then who was measured, how often, and where. */
-export interface Row {
+export interface Row extends Setting {
   readonly suite: string;
   readonly subject: SubjectName;
+  /** Of the subject. */
+  readonly version?: string;
   readonly mode: Mode;
   readonly metric: Metric | SoakMetric;
-  readonly size: number;
-  readonly hosts?: 1 | 2;
-  readonly checksum?: false;
   readonly transport: string;
   readonly unit: Unit;
   /** Median over the rounds. Soaks: the growth of resident memory of the worse process; negative where both shrank. */
@@ -141,59 +203,73 @@ export interface Row {
   readonly cpuSecondsPerGB: number | null;
   readonly copiesPerByte: number | null;
   readonly eventLoopDelayP99Ms: number | null;
+  readonly residentMiB: number | null;
   readonly soak?: SoakFacts;
   readonly rounds: number;
   readonly environment: Environment;
   readonly commit: string | null;
 }
 
+const UNITS: Readonly<Record<Metric | SoakMetric, Unit>> = {
+  push: 'GB/s',
+  pull: 'GB/s',
+  concurrent_pull: 'GB/s',
+  write_rtt: 'us',
+  frame_rtt: 'us',
+  message_rtt: 'us',
+  fetch_rtt: 'us',
+  read_rtt: 'us',
+  contended_rtt: 'us',
+  message_rate: '1/s',
+  batch_rate: '1/s',
+  buffer_rate: '1/s',
+  connections_rate: '1/s',
+  connections_memory: 'kB',
+  idle_cpu: '%',
+  local_rate: '1/s',
+  routing_rate: '1/s',
+  request_rtt: 'us',
+  process_rtt: 'us',
+  notify_rate: '1/s',
+  lookup: 'us',
+  services_memory: 'MiB',
+  encode: '1/s',
+  decode: '1/s',
+  decode_header: '1/s',
+  tag_text: '1/s',
+  ring_events: '1/s',
+  soak_transfer: 'MiB',
+  soak_messages: 'MiB',
+};
+
 export function unitOf(metric: Metric | SoakMetric): Unit {
-  switch (metric) {
-    case 'push':
-    case 'pull':
-      return 'GB/s';
-    case 'write_rtt':
-    case 'frame_rtt':
-    case 'message_rtt':
-    case 'read_rtt':
-    case 'request_rtt':
-    case 'process_rtt':
-    case 'lookup':
-      return 'us';
-    case 'message_rate':
-    case 'local_rate':
-    case 'routing_rate':
-    case 'notify_rate':
-      return '1/s';
-    case 'soak_transfer':
-    case 'soak_messages':
-    case 'services_memory':
-      return 'MiB';
-  }
+  return UNITS[metric];
 }
 
+/** Payload that goes there and comes back. */
+const ECHOES: readonly Metric[] = [
+  'write_rtt',
+  'frame_rtt',
+  'message_rtt',
+  'contended_rtt',
+  'request_rtt',
+  'process_rtt',
+];
+
 /** Payload bytes that one completed operation stands for, both directions together. */
-export function payloadBytesPerOperation(task: Case): number {
-  switch (task.metric) {
-    case 'write_rtt':
-    case 'frame_rtt':
-    case 'message_rtt':
-    case 'request_rtt':
-    case 'process_rtt':
-      return 2 * task.size;
-    default:
-      return task.size;
-  }
+export function payloadBytesPerOperation({ metric, size }: Case): number {
+  return ECHOES.includes(metric) ? 2 * size : size;
 }
 
 /** What a case or a row is about, without its subject and mode: "pull 1 MiB between two hosts". */
-export function formatCase({ metric, size, hosts }: Pick<Row, 'metric' | 'size' | 'hosts'>): string {
+export function formatCase(task: Setting & Pick<Row, 'metric'>): string {
+  const { metric, hosts, encoding } = task;
   const place = hosts === undefined ? '' : hosts === 1 ? ' within one host' : ' between two hosts';
-  return `${metric} ${formatQuantity(metric, size)}${place}`;
+  return `${metric} ${formatQuantity(task)}${encoding === undefined ? '' : `, ${encoding}`}${place}`;
 }
 
 /** Most sizes are of payloads; some cases count things. */
-function formatQuantity(metric: Row['metric'], size: number): string {
+function formatQuantity({ metric, size, count }: Setting & Pick<Row, 'metric'>): string {
   switch (metric) {
     case 'notify_rate':
       return `${size} subscribers`;
@@ -202,14 +278,32 @@ function formatQuantity(metric: Row['metric'], size: number): string {
       return `${size} services`;
     case 'local_rate':
       return size === 0 ? 'without a buffer' : `with a buffer of ${formatSize(size)}`;
+    case 'concurrent_pull':
+      return `${formatSize(size)}, ${count ?? 1} at once`;
+    case 'connections_rate':
+      return `${formatSize(size)}, ${count ?? 1} connections`;
+    case 'connections_memory':
+      return `${count ?? 1} connections`;
+    case 'idle_cpu':
+      return 'of an open connection';
     default:
       return formatSize(size);
   }
 }
 
+/** Metrics whose payload is no payload, or none that moves. */
+const WITHOUT_PAYLOAD: readonly Metric[] = [
+  'local_rate',
+  'routing_rate',
+  'notify_rate',
+  'buffer_rate',
+  'idle_cpu',
+  'contended_rtt',
+];
+
 /** Whether such a case moves payload at all, so that a cost per byte means something. */
 export function movesPayload(metric: Metric): boolean {
-  return metric !== 'local_rate' && metric !== 'routing_rate' && metric !== 'notify_rate';
+  return !WITHOUT_PAYLOAD.includes(metric);
 }
 
 /** Whether what such a case tells is how many arrived, whatever they hold. */

@@ -7,13 +7,13 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { forkNode, kill, placement, withTimeout } from './children.js';
 import { BenchError, type Case, type SubjectName } from './measurement.js';
-import type { ProcessProgress, Report } from './recorder.js';
+import type { IntervalOptions, ProcessProgress, Report } from './recorder.js';
 
 export type ToChild =
   | { readonly kind: 'serve'; readonly module: string; readonly task: Case }
   | { readonly kind: 'drive'; readonly module: string; readonly task: Case; readonly address: string }
   | { readonly kind: 'progress' }
-  | { readonly kind: 'begin' }
+  | ({ readonly kind: 'begin' } & IntervalOptions)
   | { readonly kind: 'end' }
   | { readonly kind: 'stop' };
 
@@ -27,6 +27,8 @@ export type FromChild =
 export interface PairTraffic {
   readonly name: SubjectName;
   readonly module: string;
+  /** It has threads that are to run beside each other, so its processes are not kept apart. */
+  readonly spreads?: true;
 }
 
 /** One value of each process. A type and no interface, so that Object.values() knows what it gives. */
@@ -69,7 +71,11 @@ export class Pair {
   constructor(traffic: PairTraffic, task: Case) {
     this.#traffic = traffic;
     this.#task = task;
-    const cores = placement();
+    // Beside a busy neighbour the scheduler places both, as it does for users.
+    const together = traffic.spreads === true || task.metric === 'contended_rtt';
+    const { server, client } = placement();
+    const all = `${server},${client}`;
+    const cores = together ? { server: all, client: all } : { server, client };
     this.#children = {
       server: forkNode(CHILD_SCRIPT, cores.server),
       client: forkNode(CHILD_SCRIPT, cores.client),
@@ -99,7 +105,9 @@ export class Pair {
 
   /** Opens the measured interval in both. */
   begin(): void {
-    for (const child of Object.values(this.#children)) send(child, { kind: 'begin' });
+    // A loop that is to be idle is left alone.
+    const watchesLoop = this.#task.metric !== 'idle_cpu';
+    for (const child of Object.values(this.#children)) send(child, { kind: 'begin', watchesLoop });
   }
 
   /** Closes it. */

@@ -4,13 +4,15 @@
  * measurement gets two new processes, so that no heap, socket or pool is inherited from the one before.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { requireTool } from './children.js';
+import { firstCore, placement, requireTool, startTool, type Tool } from './children.js';
 import {
   BenchError,
   BYTES_PER_GB,
+  UNTOLD,
   countsMessages,
   movesPayload,
   payloadBytesPerOperation,
+  type Budget,
   type Case,
   type Sample,
   type Subject,
@@ -39,21 +41,46 @@ export interface PairDefinition extends PairTraffic {
   readonly cases: readonly Case[];
   /** Copies per byte made inside the libraries, which the recorder cannot see. `null` where nobody has counted. */
   readonly libraryCopiesPerByte: number | null;
+  /** Where that is not what the suite is about. */
+  readonly transport?: string;
+  readonly version?: () => Promise<string>;
 }
 
+/** What wakes up once a second would else be seen in one interval and not in the next. */
+const IDLE_INTERVALS = 3;
+
 export function pairSubject(definition: PairDefinition): Subject {
+  const { name, cases, transport, version } = definition;
   return {
-    name: definition.name,
-    cases: definition.cases,
+    name,
+    cases,
+    ...(transport === undefined ? {} : { transport }),
+    ...(version === undefined ? {} : { version }),
     prepare: () => requireTool('taskset', 'util-linux'),
-    measure: (task, { warmupMs, measureMs, timeoutMs }) =>
-      withPair(definition, task, timeoutMs, async (pair) => {
-        await delay(warmupMs);
-        pair.begin();
-        await delay(measureMs);
-        return toSample(definition, task, await pair.end());
-      }),
+    measure: async (task, budget) => {
+      const neighbour = task.metric === 'contended_rtt' ? await startNeighbour() : undefined;
+      try {
+        return await measurePair(definition, task, budget);
+      } finally {
+        await neighbour?.stop();
+      }
+    },
   };
+}
+
+function measurePair(definition: PairDefinition, task: Case, budget: Budget): Promise<Sample> {
+  const { warmupMs, measureMs, timeoutMs } = budget;
+  return withPair(definition, task, timeoutMs, async (pair) => {
+    await delay(warmupMs);
+    pair.begin();
+    await delay(task.metric === 'idle_cpu' ? IDLE_INTERVALS * measureMs : measureMs);
+    return toSample(definition, task, await pair.end());
+  });
+}
+
+/** A process that keeps one core busy, and stays on it. */
+function startNeighbour(): Promise<Tool> {
+  return startTool('sh', ['-c', 'while :; do :; done'], { cores: firstCore(placement().server) });
 }
 
 /** What the interval that two reports tell of amounts to. Throws a BenchError where nothing arrived. */
@@ -65,13 +92,20 @@ export function toSample(
   // The client makes the round trips; of a stream either side may be the receiver.
   const { roundTrips } = client;
   const receiver = roundTrips !== null || client.deliveredBytes >= server.deliveredBytes ? client : server;
+  const cpuPerSecond = server.cpuSeconds / server.seconds + client.cpuSeconds / client.seconds;
+  if (task.metric === 'idle_cpu') {
+    return {
+      ...UNTOLD,
+      median: cpuPerSecond * 100,
+      residentMiB: worse(server.residentMiB, client.residentMiB),
+    };
+  }
   const payloadBytes =
     roundTrips === null ? receiver.deliveredBytes : roundTrips.count * payloadBytesPerOperation(task);
   if (payloadBytes === 0) {
     throw new BenchError('ERR_BENCH_PEER', `${definition.name} delivered nothing for ${task.metric}.`);
   }
   // The two intervals differ by the flight time of an IPC message, so rates are compared, not totals.
-  const cpuPerSecond = server.cpuSeconds / server.seconds + client.cpuSeconds / client.seconds;
   const bytesPerSecond = payloadBytes / receiver.deliverySeconds;
   const copiedBytes = server.copiedBytes + client.copiedBytes;
   const common = {
@@ -80,11 +114,18 @@ export function toSample(
       definition.libraryCopiesPerByte === null
         ? null
         : definition.libraryCopiesPerByte + copiedBytes / payloadBytes,
-    eventLoopDelayP99Ms: Math.max(server.eventLoopDelayP99Ms, client.eventLoopDelayP99Ms),
+    eventLoopDelayP99Ms: worse(server.eventLoopDelayP99Ms, client.eventLoopDelayP99Ms),
+    residentMiB: worse(server.residentMiB, client.residentMiB),
   };
   if (roundTrips !== null) {
     return { median: roundTrips.median, p99: roundTrips.p99, p999: roundTrips.p999, ...common };
   }
   const delivered = countsMessages(task.metric) ? receiver.deliveredMessages : payloadBytes / BYTES_PER_GB;
   return { median: delivered / receiver.deliverySeconds, ...common };
+}
+
+/** The larger of two figures of which either may be missing. */
+function worse(server: number | null, client: number | null): number | null {
+  if (server === null || client === null) return server ?? client;
+  return Math.max(server, client);
 }

@@ -4,6 +4,7 @@
  * nothing but add. It must not know who is measured.
  */
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
+import { KIB } from './measurement.js';
 import { quantile } from './statistics.js';
 
 /** Round trips recorded per interval; later ones are counted, not recorded. */
@@ -18,7 +19,10 @@ export interface Report {
   readonly deliveredBytes: number;
   readonly deliveredMessages: number;
   readonly copiedBytes: number;
-  readonly eventLoopDelayP99Ms: number;
+  /** `null` where nobody watched. */
+  readonly eventLoopDelayP99Ms: number | null;
+  /** The highest so far. */
+  readonly residentMiB: number;
   /** In microseconds; `null` where this process made no round trip. */
   readonly roundTrips: { readonly count: number; median: number; p99: number; p999: number } | null;
 }
@@ -29,6 +33,12 @@ export interface ProcessProgress {
   readonly deliveredMessages: number;
   readonly roundTripCount: number;
   readonly residentBytes: number;
+}
+
+/** Plain data. */
+export interface IntervalOptions {
+  /** False where what is measured is that nothing happens: watching wakes the loop up. */
+  readonly watchesLoop: boolean;
 }
 
 export interface RecorderOptions {
@@ -44,6 +54,7 @@ export interface RecorderOptions {
 export class Recorder {
   readonly #roundTrips = new Float64Array(ROUND_TRIPS_MAX);
   readonly #loopDelay: IntervalHistogram;
+  #watches = true;
   readonly #aligns: boolean;
   #roundTripCount = 0;
   #bytes = 0;
@@ -88,12 +99,13 @@ export class Recorder {
     };
   }
 
-  begin(): void {
+  begin({ watchesLoop }: IntervalOptions): void {
+    this.#watches = watchesLoop;
     this.#roundTripCount = 0;
     this.#bytes = 0;
     this.#messages = 0;
     this.#copiedBytes = 0;
-    this.#loopDelay.enable();
+    if (this.#watches) this.#loopDelay.enable();
     this.#loopDelay.reset();
     this.#lastDeliveryBefore = this.#lastDelivery;
     this.#cpuAtBegin = process.cpuUsage();
@@ -103,9 +115,7 @@ export class Recorder {
   end(): Report {
     const seconds = Number(process.hrtime.bigint() - this.#beginNs) / 1e9;
     const cpu = process.cpuUsage(this.#cpuAtBegin);
-    // A loop that never turned has no sample at all; its delay is the whole interval.
     this.#loopDelay.disable();
-    const loopTurned = this.#loopDelay.count > 0;
     return {
       seconds,
       deliverySeconds: this.#deliverySeconds() ?? seconds,
@@ -113,9 +123,16 @@ export class Recorder {
       deliveredBytes: this.#bytes,
       deliveredMessages: this.#messages,
       copiedBytes: this.#copiedBytes,
-      eventLoopDelayP99Ms: loopTurned ? this.#loopDelay.percentile(99) / 1e6 : seconds * 1000,
+      eventLoopDelayP99Ms: this.#loopDelayP99Ms(seconds),
+      residentMiB: process.resourceUsage().maxRSS / KIB,
       roundTrips: this.#summarizeRoundTrips(),
     };
+  }
+
+  #loopDelayP99Ms(seconds: number): number | null {
+    if (!this.#watches) return null;
+    // A loop that never turned has no sample at all; its delay is the whole interval.
+    return this.#loopDelay.count > 0 ? this.#loopDelay.percentile(99) / 1e6 : seconds * 1000;
   }
 
   #deliverySeconds(): number | undefined {

@@ -61,7 +61,7 @@ export function runSoak(soak: Soak, options: SoakOptions): Promise<Row> {
     pair.begin();
     const samples = await watch(pair, soak, options);
     const reports = await pair.end();
-    const { cpuSecondsPerGB, copiesPerByte, eventLoopDelayP99Ms } = toSample(definition, task, reports);
+    const costs = toSample(definition, task, reports);
     const { growthMiB, peakMiB } = residentGrowth(samples);
     const { server, client } = reports;
     const receiver = client.deliveredBytes >= server.deliveredBytes ? client : server;
@@ -76,9 +76,10 @@ export function runSoak(soak: Soak, options: SoakOptions): Promise<Row> {
       median: growthMiB,
       // One soak has no tail.
       p99: growthMiB,
-      cpuSecondsPerGB,
-      copiesPerByte,
-      eventLoopDelayP99Ms,
+      cpuSecondsPerGB: costs.cpuSecondsPerGB,
+      copiesPerByte: costs.copiesPerByte,
+      eventLoopDelayP99Ms: costs.eventLoopDelayP99Ms,
+      residentMiB: costs.residentMiB,
       soak: {
         deliveredBytes: receiver.deliveredBytes,
         deliveredMessages: receiver.deliveredMessages,

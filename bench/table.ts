@@ -2,17 +2,19 @@
  * Rows and verdicts as text for people. It computes nothing but the ratio beside each line.
  */
 import { BYTES_PER_GB, formatCase, type Row, type SoakFacts, type Unit } from './measurement.js';
-import type { Verdict } from './targets.js';
+import type { Verdict } from './judge.js';
 
 const HEADINGS = [
   'subject',
   'mode',
+  'over',
   'median',
   'p99',
   'p99.9',
   'CPU s/GB',
   'copies/byte',
   'loop p99 ms',
+  'RSS MiB',
   'rounds',
   'splitplane =',
 ];
@@ -33,7 +35,7 @@ const LEFT_COLUMNS = 2;
 export function formatRows(rows: readonly Row[]): string {
   const blocks = new Map<string, Row[]>();
   for (const row of rows) {
-    const title = `${formatCase(row)}, ${row.transport}, ${row.unit}`;
+    const title = `${formatCase(row)}, ${row.unit}`;
     blocks.set(title, [...(blocks.get(title) ?? []), row]);
   }
   return [...blocks].map(([title, block]) => `${title}\n${formatBlock(block)}`).join('\n\n');
@@ -46,16 +48,18 @@ function formatBlock(rows: readonly Row[]): string {
   const lines = rows.map((row) => [
     row.subject,
     row.checksum === false ? `${row.mode}, no checksum` : row.mode,
+    row.transport,
     formatFigure(row.median, row.unit),
     formatFigure(row.p99, row.unit),
     row.p999 === undefined ? '-' : formatFigure(row.p999, row.unit),
     formatOptional(row.cpuSecondsPerGB, row.unit === 'GB/s' ? 3 : 0),
     formatOptional(row.copiesPerByte, 2),
     formatOptional(row.eventLoopDelayP99Ms, 2),
+    formatOptional(row.residentMiB, 0),
     String(row.rounds),
     own === undefined ? '-' : `${(own.median / row.median).toFixed(2)} x`,
   ]);
-  return align([HEADINGS, ...lines], LEFT_COLUMNS);
+  return align([HEADINGS, ...lines], LEFT_COLUMNS + 1);
 }
 
 /** A soak is run by one subject, so nothing stands beside it. */
@@ -96,7 +100,11 @@ export function formatFigure(value: number, unit: Unit): string {
       return value.toFixed(value < 0.1 ? 4 : 2);
     case 'us':
     case 'MiB':
-      return value.toFixed(1);
+    case 'kB':
+      // What takes less than a microsecond is told in nanoseconds' worth of digits.
+      return value.toFixed(Math.abs(value) < 10 && unit === 'us' ? 2 : 1);
+    case '%':
+      return value.toFixed(2);
     case '1/s':
       return Math.round(value).toLocaleString('en-US');
   }

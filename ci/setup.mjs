@@ -23,6 +23,7 @@ const packages = [
   // the peers that the benchmark measures
   'iperf3',
   'ucx-utils',
+  'libfabric-bin',
   // the outside judge of manifests, policies and their schemas
   'libxml2-utils',
   // the browser that the tests of web pages open

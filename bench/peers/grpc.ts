@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import type { ChannelOptions, ServerDuplexStream } from '@grpc/grpc-js';
+import { packageVersion } from '../children.js';
 import { MIB } from '../measurement.js';
 import { pairSubject, type Traffic } from '../pair.js';
 
@@ -26,9 +27,11 @@ export const grpcSubject = pairSubject({
     { metric: 'pull', size: MIB, mode: 'event' },
     { metric: 'pull', size: 16 * MIB, mode: 'event' },
     { metric: 'message_rtt', size: 64, mode: 'event' },
+    { metric: 'fetch_rtt', size: MIB, mode: 'event' },
     { metric: 'message_rate', size: 64, mode: 'event' },
   ],
   libraryCopiesPerByte: GRPC_COPIES_PER_BYTE,
+  version: () => packageVersion('@grpc/grpc-js'),
 });
 
 const identity = (bytes: Buffer) => bytes;
@@ -62,7 +65,7 @@ export function grpcTraffic(tuning: ChannelOptions): Traffic {
         call.on('error', () => undefined);
         call.on('data', (message: Buffer) => {
           if (streams) for (let i = 0; i < writesInFlight; i++) sendOn(call, payload);
-          else call.write(task.metric === 'pull' ? payload : message);
+          else call.write(task.metric === 'message_rtt' ? message : payload);
         });
       };
       const server = new Server(options);
@@ -101,9 +104,10 @@ export function grpcTraffic(tuning: ChannelOptions): Traffic {
       signal.addEventListener('abort', () => {
         call.cancel();
       });
-      const isRoundTrip = task.metric === 'message_rtt';
+      const isEcho = task.metric === 'message_rtt';
+      const isRoundTrip = isEcho || task.metric === 'fetch_rtt';
       const isAsked = isRoundTrip || task.metric === 'pull';
-      const request = Buffer.alloc(isRoundTrip ? task.size : 1, 1);
+      const request = Buffer.alloc(isEcho ? task.size : 1, 1);
       let begin = 0;
       const ask = () => {
         begin = performance.now();

@@ -2,7 +2,7 @@
  * The peer `iperf3`: one stream over loopback with writes of 1 MiB, forward as `push`, reversed as `pull`. It sends one hot
  * buffer again and again, and delivers to nobody.
  */
-import { freePort, placement, requireTool, startTool, withTimeout } from '../children.js';
+import { freePort, placement, requireTool, startTool, toolVersion, withTimeout } from '../children.js';
 import {
   BenchError,
   BYTES_PER_GB,
@@ -67,6 +67,7 @@ function toSample(answer: Answer): Sample {
     cpuSecondsPerGB: (host + remote) / 100 / gigabytesPerSecond,
     copiesPerByte: 0,
     eventLoopDelayP99Ms: null,
+    residentMiB: null,
   };
 }
 
@@ -76,6 +77,7 @@ export const iperf3Subject: Subject = {
     { metric: 'push', size: MIB, mode: 'event' },
     { metric: 'pull', size: MIB, mode: 'event' },
   ],
+  version: () => toolVersion('iperf3', ['--version'], /^iperf ([\d.]+)/),
   prepare: () => requireTool('iperf3', 'iperf3'),
   measure,
 };

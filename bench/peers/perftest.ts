@@ -138,6 +138,7 @@ async function measure(task: Case, budget: Budget): Promise<Sample> {
     cpuSecondsPerGB: cpuSeconds > 0 ? (cpuSeconds / payloadBytes) * BYTES_PER_GB : null,
     copiesPerByte: null,
     eventLoopDelayP99Ms: null,
+    residentMiB: null,
   };
 }
 

@@ -1,15 +1,14 @@
 /**
- * The peer `ucx`: ucx_perftest, how it is run and read, and the subject of the tcp suite: UCX's own TCP transport on the loopback
- * device. There tagged messages stand for `push`, `message_rtt` and `message_rate`; `ucp_get`, which UCX emulates over TCP,
- * for `pull` and `read_rtt`.
+ * The peer `ucx`: ucx_perftest, how it is run and read, and its subjects within one host: UCX's own TCP transport on the loopback
+ * device, and its shared memory. Tagged messages stand for `push`, `message_rtt` and `message_rate`; `ucp_get`, which UCX
+ * emulates over TCP, for `pull` and `read_rtt`.
  */
-import { readFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   freePort,
   placement,
   requireTool,
   startTool,
+  toolVersion,
   withTimeout,
   type Tool,
   type ToolResult,
@@ -17,6 +16,7 @@ import {
 import {
   BenchError,
   BYTES_PER_GB,
+  KIB,
   MIB,
   payloadBytesPerOperation,
   type Budget,
@@ -25,8 +25,7 @@ import {
   type Sample,
   type Subject,
 } from '../measurement.js';
-
-const ENVIRONMENT = { UCX_TLS: 'tcp', UCX_NET_DEVICES: 'lo' };
+import { untilListening } from './listening.js';
 
 type Process = Pick<Tool, 'result' | 'stop'>;
 
@@ -50,13 +49,13 @@ export interface UcxTest {
 /** Calibrations are no longer than this. */
 const CALIBRATION_OPERATIONS_MAX = 50;
 const WARMUP_FRACTION = 0.1;
-const LISTEN_POLL_MS = 5;
 
 interface Result {
   /** One way for `tag_lat`, per operation for the others. */
   readonly percentileUs: number;
   readonly overallUs: number;
   readonly cpuSeconds: number;
+  readonly residentMiB: number;
   /** Warm-up included. */
   readonly operationCount: number;
 }
@@ -85,6 +84,7 @@ async function run(
       return {
         ...parse(fromClient),
         cpuSeconds: fromClient.cpuSeconds + fromServer.cpuSeconds,
+        residentMiB: Math.max(fromClient.residentMiB, fromServer.residentMiB),
         operationCount: operations + warmup,
       };
     } finally {
@@ -92,22 +92,6 @@ async function run(
     }
   } finally {
     await server.stop();
-  }
-}
-
-/** Its output is buffered and it accepts a single connection, so neither reading nor knocking tells whether it listens. */
-async function untilListening(port: number, ended: Promise<ToolResult>): Promise<void> {
-  const hexPort = port.toString(16).toUpperCase().padStart(4, '0');
-  const listening = new RegExp(`^\\s*\\d+: [0-9A-F]+:${hexPort} \\S+ 0A `, 'm');
-  let failure: Error | undefined;
-  ended.catch((error: Error) => (failure = error));
-  for (;;) {
-    const tables = await Promise.all(
-      ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'utf8')),
-    );
-    if (tables.some((table) => listening.test(table))) return;
-    if (failure !== undefined) throw failure;
-    await delay(LISTEN_POLL_MS);
   }
 }
 
@@ -126,14 +110,16 @@ function parse(result: ToolResult): Pick<Result, 'percentileUs' | 'overallUs'> {
   return { percentileUs, overallUs };
 }
 
-/** By what is measured: a round takes what the one before has learned. */
-const calibrations = new Map<string, Promise<Result>>();
+/** By what is measured, at each site: a round takes what the one before has learned. */
+const calibrationsAt = new WeakMap<UcxSite, Map<string, Promise<Result>>>();
 
 export async function measureUcx(site: UcxSite, task: Case, budget: Budget): Promise<Sample> {
   const isLatency = task.metric.endsWith('_rtt');
   const calibrationOperations = Math.ceil(
     Math.min(CALIBRATION_OPERATIONS_MAX, site.calibrationBytesMax / task.size),
   );
+  const calibrations = calibrationsAt.get(site) ?? new Map<string, Promise<Result>>();
+  calibrationsAt.set(site, calibrations);
   const key = JSON.stringify(task);
   let calibrating = calibrations.get(key);
   if (calibrating === undefined) {
@@ -153,6 +139,7 @@ export async function measureUcx(site: UcxSite, task: Case, budget: Budget): Pro
     cpuSecondsPerGB: cpuSeconds > 0 ? (cpuSeconds / payloadBytes) * BYTES_PER_GB : null,
     copiesPerByte: null,
     eventLoopDelayP99Ms: null,
+    residentMiB: main.residentMiB,
   };
   if (isLatency) {
     const tail = await run(site, task, operations, 99, budget);
@@ -167,45 +154,72 @@ export async function measureUcx(site: UcxSite, task: Case, budget: Budget): Pro
   };
 }
 
-const loopback: UcxSite = {
-  tests: {
-    push: { name: 'tag_bw' },
-    // Four gets in flight are twice as fast as one; unlimited is as slow as one.
-    pull: { name: 'ucp_get', outstanding: 4 },
-    message_rtt: { name: 'tag_lat' },
-    read_rtt: { name: 'ucp_get', outstanding: 1 },
-    message_rate: { name: 'tag_bw' },
-  },
-  calibrationBytesMax: 256 * MIB,
-  async serve(_task, timeoutMs) {
-    const cores = placement();
-    const port = String(await freePort());
-    const start = (args: readonly string[], on: string) =>
-      startTool('ucx_perftest', args, { cores: on, environment: ENVIRONMENT });
-    const server = await start(['-p', port], cores.server);
-    try {
-      await withTimeout(untilListening(Number(port), server.result), timeoutMs, 'the ucx_perftest server');
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
-    return { server, connect: (args) => start(['127.0.0.1', '-p', port, ...args], cores.client) };
-  },
-};
+/** `environment` chooses the transport. Both ends are on this host, and find each other over a port. */
+function local(environment: Readonly<Record<string, string>>): UcxSite {
+  return {
+    tests: {
+      push: { name: 'tag_bw' },
+      // Four gets in flight are twice as fast as one; unlimited is as slow as one.
+      pull: { name: 'ucp_get', outstanding: 4 },
+      message_rtt: { name: 'tag_lat' },
+      read_rtt: { name: 'ucp_get', outstanding: 1 },
+      message_rate: { name: 'tag_bw' },
+    },
+    calibrationBytesMax: 256 * MIB,
+    async serve(_task, timeoutMs) {
+      const cores = placement();
+      const port = String(await freePort());
+      const start = (args: readonly string[], on: string) =>
+        startTool('ucx_perftest', args, { cores: on, environment });
+      const server = await start(['-p', port], cores.server);
+      try {
+        await withTimeout(untilListening(Number(port), server.result), timeoutMs, 'the ucx_perftest server');
+      } catch (error) {
+        await server.stop();
+        throw error;
+      }
+      return { server, connect: (args) => start(['127.0.0.1', '-p', port, ...args], cores.client) };
+    },
+  };
+}
 
-export const ucxSubject: Subject = {
-  name: 'ucx',
-  cases: [
-    { metric: 'push', size: MIB, mode: 'busy' },
-    { metric: 'push', size: 16 * MIB, mode: 'busy' },
-    { metric: 'pull', size: MIB, mode: 'busy' },
-    { metric: 'pull', size: 16 * MIB, mode: 'busy' },
-    { metric: 'message_rtt', size: 64, mode: 'event' },
-    { metric: 'message_rtt', size: 64, mode: 'busy' },
-    // Its responder looks once a millisecond unless it sleeps, so a polling get would measure that timer.
-    { metric: 'read_rtt', size: 64, mode: 'event' },
-    { metric: 'message_rate', size: 64, mode: 'busy' },
-  ],
-  prepare: () => requireTool('ucx_perftest', 'ucx-utils'),
-  measure: (task, budget) => measureUcx(loopback, task, budget),
-};
+function ucxSubject(environment: Readonly<Record<string, string>>, cases: readonly Case[]): Subject {
+  const site = local(environment);
+  return {
+    name: 'ucx',
+    cases,
+    version: () => toolVersion('ucx_info', ['-v'], /Version ([\d.]+)/),
+    prepare: () => requireTool('ucx_perftest', 'ucx-utils'),
+    measure: (task, budget) => measureUcx(site, task, budget),
+  };
+}
+
+export const ucxTcpSubject = ucxSubject({ UCX_TLS: 'tcp', UCX_NET_DEVICES: 'lo' }, [
+  { metric: 'push', size: MIB, mode: 'busy' },
+  { metric: 'push', size: 16 * MIB, mode: 'busy' },
+  { metric: 'pull', size: 64 * KIB, mode: 'busy', brief: true },
+  { metric: 'pull', size: MIB, mode: 'busy' },
+  { metric: 'pull', size: 16 * MIB, mode: 'busy' },
+  { metric: 'message_rtt', size: 64, mode: 'event' },
+  { metric: 'message_rtt', size: 64, mode: 'busy' },
+  { metric: 'message_rtt', size: 64 * KIB, mode: 'busy', brief: true },
+  { metric: 'message_rtt', size: MIB, mode: 'busy', brief: true },
+  // Its responder looks once a millisecond unless it sleeps, so a polling get would measure that timer.
+  { metric: 'read_rtt', size: 64, mode: 'event' },
+  { metric: 'message_rate', size: 64, mode: 'busy' },
+]);
+
+/** `shm` stands for POSIX and System V segments and cross-memory attach; UCX chooses among them by size. */
+export const ucxShmSubject = ucxSubject({ UCX_TLS: 'shm' }, [
+  { metric: 'push', size: MIB, mode: 'busy' },
+  { metric: 'pull', size: 64 * KIB, mode: 'busy', brief: true },
+  { metric: 'pull', size: MIB, mode: 'busy' },
+  { metric: 'pull', size: 16 * MIB, mode: 'busy', brief: true },
+  { metric: 'message_rtt', size: 64, mode: 'busy' },
+  { metric: 'message_rtt', size: 4 * KIB, mode: 'busy', brief: true },
+  { metric: 'message_rtt', size: 64 * KIB, mode: 'busy', brief: true },
+  { metric: 'message_rtt', size: MIB, mode: 'busy', brief: true },
+  { metric: 'message_rtt', size: 64 * MIB, mode: 'busy', brief: true },
+  { metric: 'read_rtt', size: 64, mode: 'busy' },
+  { metric: 'message_rate', size: 64, mode: 'busy' },
+]);

@@ -2,7 +2,7 @@
  * The hosts on which the rdma suite runs, and how a tool is started there: the laboratory of ci/lab, started at the first use and
  * ended by `closeHosts`. It must not know any subject.
  */
-import { leashProgram, PROJECT_ROOT, type Tool } from '../children.js';
+import { leashProgram, parseUsage, PROJECT_ROOT, type Tool } from '../children.js';
 import { BenchError, type Case } from '../measurement.js';
 import type * as laboratory from '../../ci/lab/lab.mjs';
 import type { CommandOptions, HostName, Job, Lab } from '../../ci/lab/lab.mjs';
@@ -56,9 +56,9 @@ export async function startToolOn(host: HostName, line: string): Promise<HostToo
   const job = await spawnOn(host, `exec ${leash} ${line} 3>&1`);
   const name = line.split(' ', 1)[0] ?? line;
   const result = job.result.then(({ code, stdout, stderr }) => {
-    // The leash's figure comes last.
-    const cpuSeconds = Number(stdout.trimEnd().split('\n').at(-1));
-    if (code === 0 && Number.isFinite(cpuSeconds)) return { stdout, cpuSeconds };
+    // What the leash tells comes last.
+    const usage = parseUsage(stdout);
+    if (code === 0 && usage !== undefined) return { stdout, ...usage };
     const said = (stderr || stdout).trim().split('\n').slice(-5).join(' ') || 'it said nothing';
     throw new BenchError('ERR_BENCH_PEER', `${name} failed on host ${host}: ${said}`);
   });

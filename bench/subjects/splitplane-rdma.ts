@@ -3,7 +3,7 @@
  * part in what is measured, the transport alone in a native program (bench/native/pair.cc).
  */
 import { compileNative, withTimeout } from '../children.js';
-import { MIB, type Budget, type Case, type Sample, type Subject } from '../measurement.js';
+import { MIB, UNTOLD, type Budget, type Case, type Sample, type Subject } from '../measurement.js';
 import { toSample } from '../pair.js';
 import { measureWithAgents } from '../rdma/agents.js';
 import { clientHost, startToolOn } from '../rdma/hosts.js';
@@ -32,7 +32,7 @@ async function measureNative(test: string, task: Case, budget: Budget): Promise<
     try {
       const { stdout } = await withTimeout(client.result, budget.timeoutMs, `${pair} ${test}`);
       const { median, p99, p999 } = JSON.parse(stdout.split('\n', 1)[0] ?? '') as Required<RoundTrips>;
-      return { median, p99, p999, cpuSecondsPerGB: null, copiesPerByte: null, eventLoopDelayP99Ms: null };
+      return { ...UNTOLD, median, p99, p999 };
     } finally {
       await client.stop();
     }

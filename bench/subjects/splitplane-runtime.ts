@@ -6,7 +6,15 @@ import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { forkNode, kill, placement, withTimeout } from '../children.js';
-import { BenchError, MIB, type Budget, type Case, type Sample, type Subject } from '../measurement.js';
+import {
+  BenchError,
+  MIB,
+  UNTOLD,
+  type Budget,
+  type Case,
+  type Sample,
+  type Subject,
+} from '../measurement.js';
 import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
 import { Bench } from '../runtime/contract.js';
@@ -61,7 +69,7 @@ async function measureServices({ metric, size: count }: Case, { timeoutMs }: Bud
     });
     child.send({ metric, count });
     const [{ figure }] = await withTimeout(Promise.race([told, ended]), timeoutMs, metric);
-    return { median: figure, cpuSecondsPerGB: null, copiesPerByte: null, eventLoopDelayP99Ms: null };
+    return { ...UNTOLD, median: figure };
   } finally {
     await kill(child);
   }

@@ -1,7 +1,7 @@
 // Proves that wrong arguments are refused with a sentence before anything runs, and what the right ones select.
 import { CommanderError } from 'commander';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { readCommandLine } from '../../../bench/command-line.js';
+import { readCommandLine, type SuitePlan } from '../../../bench/command-line.js';
 import { BYTES_PER_GB } from '../../../bench/measurement.js';
 
 let printed = '';
@@ -22,17 +22,18 @@ afterEach(() => {
 
 describe('refuses', () => {
   test.each([
-    { args: [], sentence: "required option '--suite <name>' not specified" },
-    { args: ['--suite', 'udp'], sentence: 'Allowed choices are tcp, runtime, rdma' },
+    { args: ['--suite', 'udp'], sentence: 'Choose from all or tcp, shm, runtime, serializer, rdma.' },
+    { args: ['--suite', 'tcp,udp'], sentence: 'Choose from all or tcp' },
+    { args: ['--suite', 'tcp', '--from'], sentence: 'argument missing' },
     { args: ['--suite', 'tcp', '--rounds', '0'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', '1.5'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', '101'], sentence: 'Give a whole number from 1 to 100.' },
     { args: ['--suite', 'tcp', '--rounds', 'many'], sentence: 'Give a whole number from 1 to 100.' },
     {
       args: ['--suite', 'tcp', '--only', 'splitplane,nobody'],
-      sentence: 'Choose from splitplane, c, iperf3',
+      sentence: 'Choose from splitplane, c, c-memory, iperf3',
     },
-    { args: ['--suite', 'tcp', '--only', ''], sentence: 'Choose from splitplane, c, iperf3' },
+    { args: ['--suite', 'tcp', '--only', ''], sentence: 'Choose from splitplane, c, c-memory' },
     { args: ['--suite', 'tcp', '--json'], sentence: 'argument missing' },
     { args: ['--suite', 'tcp', '--fast'], sentence: "unknown option '--fast'" },
     { args: ['--suite', 'tcp', 'more'], sentence: 'too many arguments' },
@@ -62,42 +63,85 @@ test('help names the amounts, the fields and the exit codes, and is no failure',
   }
 });
 
+test('refuses to do nothing', () => {
+  const usage = { code: 'ERR_BENCH_USAGE' };
+  expect(() => readCommandLine([])).toThrow(expect.objectContaining(usage));
+  expect(() => readCommandLine(['--suite', 'rdma', '--only', 'zeromq'])).toThrow(
+    expect.objectContaining(usage),
+  );
+});
+
 describe('selects', () => {
+  /** The plan of the one suite that was asked for. */
+  function planOf(...args: readonly string[]): SuitePlan {
+    const { suites } = readCommandLine(['--suite', ...args]);
+    expect(suites).toHaveLength(1);
+    return suites[0] as SuitePlan;
+  }
+  const casesOf = ({ suite }: SuitePlan) => suite.subjects.flatMap(({ cases }) => cases);
+  const namesOf = ({ suite }: SuitePlan) => suite.subjects.map(({ name }) => name);
+
   test('everything, in full', () => {
-    const plan = readCommandLine(['--suite', 'tcp']);
-    expect(plan).toMatchObject({ rounds: 5, soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000 } });
-    expect(plan.jsonFile).toBeUndefined();
-    expect(plan.suite.subjects.map(({ name }) => name)).toEqual([
-      ...['splitplane', 'c', 'iperf3', 'ucx', 'node:net', 'zeromq', 'grpc', 'grpc-tuned'],
+    const plan = planOf('tcp');
+    expect(plan).toMatchObject({ rounds: 3, soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000 } });
+    expect(namesOf(plan)).toEqual([
+      ...['splitplane', 'c', 'iperf3', 'ucx', 'libfabric', 'node:net', 'zeromq', 'grpc', 'grpc-tuned'],
+      ...['http1', 'http2'],
     ]);
     expect(plan.suite.soaks.map(({ metric }) => metric)).toEqual(['soak_transfer', 'soak_messages']);
   });
 
-  test('less with --quick, but of everything', () => {
-    const plan = readCommandLine(['--suite', 'tcp', '--quick', '--json', 'rows.json']);
-    expect(plan).toMatchObject({ rounds: 1, jsonFile: 'rows.json' });
-    expect(plan).toMatchObject({ soak: { bytes: 5 * BYTES_PER_GB, messages: 50_000 } });
-    expect(plan.suite.subjects).toHaveLength(8);
-    expect(plan.suite.soaks).toHaveLength(2);
+  test('less with --quick, but every metric of every subject', () => {
+    const full = planOf('tcp');
+    const quick = planOf('tcp', '--quick');
+    expect(quick).toMatchObject({ rounds: 1, soak: { bytes: 2 * BYTES_PER_GB, messages: 20_000 } });
+    expect(quick.suite.soaks).toHaveLength(2);
+    expect(namesOf(quick)).toEqual(namesOf(full));
+    const metricsOf = (plan: SuitePlan) =>
+      plan.suite.subjects.map(({ cases }) => [...new Set(cases.map(({ metric }) => metric))]);
+    expect(metricsOf(quick)).toEqual(metricsOf(full));
+    expect(casesOf(quick).length).toBeLessThan(casesOf(full).length);
+    // What is judged is never left out.
+    expect(casesOf(full).filter(({ brief }) => brief !== true)).toEqual(
+      casesOf(full).filter((task) => casesOf(quick).includes(task) && task.brief !== true),
+    );
   });
 
-  test('suite rdma with its own rounds and peers, and nothing to soak', () => {
-    const full = readCommandLine(['--suite', 'rdma']);
-    const quick = readCommandLine(['--suite', 'rdma', '--quick']);
-    expect(full.suite.subjects.map(({ name }) => name)).toEqual(['splitplane', 'perftest', 'ucx']);
-    expect(full).toMatchObject({ rounds: 3, suite: { soaks: [] } });
-    expect(quick).toMatchObject({ rounds: 1, suite: { soaks: [] } });
-    expect(quick.budget.measureMs).toBeLessThan(full.budget.measureMs);
+  test('several suites, or all of them, each with rounds and peers of its own', () => {
+    const several = readCommandLine(['--suite', 'runtime,tcp', '--json', 'rows.json']);
+    expect(several.suites.map(({ suite }) => suite.name)).toEqual(['tcp', 'runtime']);
+    expect(several.jsonFile).toBe('rows.json');
+    const all = readCommandLine(['--suite', 'all']);
+    expect(all.suites.map(({ suite }) => suite.name)).toEqual([
+      'tcp',
+      'shm',
+      'runtime',
+      'serializer',
+      'rdma',
+    ]);
+    const rdma = planOf('rdma');
+    expect(namesOf(rdma)).toEqual(['splitplane', 'perftest', 'ucx']);
+    expect(rdma).toMatchObject({ rounds: 3, suite: { soaks: [] } });
+    expect(planOf('rdma', '--quick').budget.measureMs).toBeLessThan(rdma.budget.measureMs);
   });
 
   test('the rounds that were asked for, also with --quick', () => {
-    expect(readCommandLine(['--suite', 'tcp', '--quick', '--rounds', '7']).rounds).toBe(7);
+    expect(planOf('tcp', '--quick', '--rounds', '7').rounds).toBe(7);
   });
 
-  test('only the named subjects, and no soak without splitplane', () => {
-    const { suite } = readCommandLine(['--suite', 'tcp', '--only', 'zeromq, node:net']);
+  test('only the named subjects, no soak without splitplane, and no suite without any of them', () => {
+    const { suite } = planOf('tcp', '--only', 'zeromq, node:net');
     expect(suite.subjects.map(({ name }) => name)).toEqual(['node:net', 'zeromq']);
     expect(suite.soaks).toEqual([]);
-    expect(readCommandLine(['--suite', 'tcp', '--only', 'splitplane']).suite.soaks).toHaveLength(2);
+    expect(planOf('tcp', '--only', 'splitplane').suite.soaks).toHaveLength(2);
+    const { suites } = readCommandLine(['--suite', 'all', '--only', 'zeromq']);
+    expect(suites.map(({ suite: { name } }) => name)).toEqual(['tcp', 'shm']);
+  });
+
+  test('rows of earlier runs, to be drawn without measuring', () => {
+    expect(readCommandLine(['--from', 'a.json', 'b.json', '--report', 'page.html'])).toEqual({
+      ...{ suites: [], fromFiles: ['a.json', 'b.json'] },
+      ...{ jsonFile: undefined, reportFile: 'page.html', markdownFile: undefined },
+    });
   });
 });

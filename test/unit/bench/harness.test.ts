@@ -2,7 +2,7 @@
 // round only, and rounds in which each subject comes first once.
 import { expect, test } from 'vitest';
 import { prepare, runSuite, type Progress } from '../../../bench/harness.js';
-import { BenchError, MIB, type Row, type Subject } from '../../../bench/measurement.js';
+import { BenchError, MIB, UNTOLD, type Row, type Subject } from '../../../bench/measurement.js';
 import { BUDGET, ENVIRONMENT, sample, scripted } from './rows.js';
 
 const PULL = { metric: 'pull', size: MIB, mode: 'event' } as const;
@@ -18,7 +18,13 @@ function run(
 }
 
 test('the file is an array of rows with every field, and nothing is lost in JSON', async () => {
-  const rate = sample({ median: 4, cpuSecondsPerGB: 0.3, copiesPerByte: 0, eventLoopDelayP99Ms: 2 });
+  const rate = sample({
+    median: 4,
+    cpuSecondsPerGB: 0.3,
+    copiesPerByte: 0,
+    eventLoopDelayP99Ms: 2,
+    residentMiB: 60,
+  });
   const latency = sample({ median: 20, p99: 30, p999: 40 });
   const { rows } = await run(
     [scripted('splitplane', PULL, [rate]), scripted('zeromq', ROUND_TRIP, [latency])],
@@ -30,13 +36,13 @@ test('the file is an array of rows with every field, and nothing is lost in JSON
     {
       ...common,
       ...{ subject: 'splitplane', mode: 'event', metric: 'pull', size: MIB, unit: 'GB/s', median: 4, p99: 4 },
-      ...{ cpuSecondsPerGB: 0.3, copiesPerByte: 0, eventLoopDelayP99Ms: 2 },
+      ...{ cpuSecondsPerGB: 0.3, copiesPerByte: 0, eventLoopDelayP99Ms: 2, residentMiB: 60 },
     },
     {
       ...common,
       ...{ subject: 'zeromq', mode: 'adaptive', metric: 'message_rtt', size: 64, unit: 'us' },
       ...{ median: 20, p99: 30, p999: 40 },
-      ...{ cpuSecondsPerGB: null, copiesPerByte: null, eventLoopDelayP99Ms: null },
+      ...UNTOLD,
     },
   ]);
 });

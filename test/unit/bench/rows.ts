@@ -1,4 +1,5 @@
 // What the tests of the benchmark measure instead of real subjects: rows with every field, and subjects that answer at once.
+import { UNTOLD } from '../../../bench/measurement.js';
 import type {
   Budget,
   Case,
@@ -32,6 +33,7 @@ export function row(fields: Pick<Row, 'subject' | 'metric' | 'size'> & Partial<R
     cpuSecondsPerGB: null,
     copiesPerByte: null,
     eventLoopDelayP99Ms: null,
+    residentMiB: null,
     rounds: 1,
     environment: ENVIRONMENT,
     commit: null,
@@ -60,5 +62,5 @@ export function scripted(
 }
 
 export function sample(fields: Pick<Sample, 'median'> & Partial<Sample>): Sample {
-  return { cpuSecondsPerGB: null, copiesPerByte: null, eventLoopDelayP99Ms: null, ...fields };
+  return { ...UNTOLD, ...fields };
 }

@@ -57,7 +57,7 @@ describe('toSample', () => {
       deliveredMessages: 0,
       copiedBytes: 0,
     },
-    ...{ eventLoopDelayP99Ms: 1, roundTrips: null },
+    ...{ eventLoopDelayP99Ms: 1, residentMiB: 60, roundTrips: null },
   };
   const ours = { name: 'splitplane', libraryCopiesPerByte: 0 } as const;
 
@@ -70,8 +70,11 @@ describe('toSample', () => {
       cpuSeconds: 1,
     };
     const task = { metric: 'push', size: 1e7, mode: 'event' } as const;
-    const expected = { median: 2, cpuSecondsPerGB: 0.375, copiesPerByte: 0.25, eventLoopDelayP99Ms: 7 };
-    const sending = { ...idle, eventLoopDelayP99Ms: 7 };
+    const expected = {
+      ...{ median: 2, cpuSecondsPerGB: 0.375, copiesPerByte: 0.25 },
+      ...{ eventLoopDelayP99Ms: 7, residentMiB: 90 },
+    };
+    const sending = { ...idle, eventLoopDelayP99Ms: 7, residentMiB: 90 };
     expect(toSample(ours, task, { server: receiving, client: sending })).toEqual(expected);
     expect(toSample(ours, task, { server: sending, client: receiving })).toEqual(expected);
   });
@@ -94,6 +97,13 @@ describe('toSample', () => {
     const task = { metric: 'push', size: 1, mode: 'event' } as const;
     const sample = toSample({ name: 'zeromq', libraryCopiesPerByte: null }, task, { server, client: idle });
     expect(sample.copiesPerByte).toBeNull();
+  });
+
+  test('tells of an idle pair what its processors did, though nothing arrived', () => {
+    const task = { metric: 'idle_cpu', size: 64, mode: 'event' } as const;
+    const nobodyWatched = { ...idle, cpuSeconds: 0.01, eventLoopDelayP99Ms: null };
+    const sample = toSample(ours, task, { server: nobodyWatched, client: { ...nobodyWatched, seconds: 1 } });
+    expect(sample).toMatchObject({ median: 1.5, eventLoopDelayP99Ms: null, copiesPerByte: null });
   });
 
   test('nothing delivered is a failure, not a rate of nought', () => {

@@ -1,0 +1,7 @@
+/**
+ * All micro-benchmarks, in the order in which they are printed.
+ */
+import type { Micro } from './micro.js';
+import { tagMicros } from './tags.js';
+
+export const MICROS: readonly Micro[] = [...tagMicros];
