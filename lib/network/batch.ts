@@ -1,5 +1,6 @@
 // Small messages that travel together, as their receiver has them: bytes and lengths, and nothing that was parsed. Knows
 // nothing of envelopes.
+import { SplitplaneError } from '../errors.js';
 import type { Connection } from './connection.js';
 
 /** Bytes that stand for one message's length in front of a batch. docs/WIRE_PROTOCOL.md, "Batches". */
@@ -15,11 +16,36 @@ export interface PackedMessages {
   readonly lengths: Uint16Array | number;
 }
 
+/** Bytes of a batch on the wire, where its messages allow it: what a chunk of the engine's queue holds. */
+export const BATCH_BYTES = 64 * 1024;
+
+/**
+ * Memory for batches that arrive: what was released is used again. Without this the collector of garbage would run for every
+ * few dozen mebibytes that arrive, and look at everything else in the process each time.
+ */
+export class BatchMemory {
+  /** Bytes below which memory is cheaper to make than to keep. */
+  static readonly #KEPT_MIN = 16 * 1024;
+  /** Spare pieces of BATCH_BYTES that are kept. */
+  static readonly #SPARE_MAX = 64;
+  readonly #spare: Buffer[] = [];
+
+  take(bytes: number): Buffer {
+    if (bytes < BatchMemory.#KEPT_MIN || bytes > BATCH_BYTES) return Buffer.allocUnsafeSlow(bytes);
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(BATCH_BYTES);
+  }
+
+  give(memory: Buffer): void {
+    if (memory.length === BATCH_BYTES && this.#spare.length < BatchMemory.#SPARE_MAX)
+      this.#spare.push(memory);
+  }
+}
+
 /**
  * Small messages that arrived together, in the order in which they were sent. The bytes are the batch's own: they were
  * copied out of the engine's memory once, for all messages together, and stay as they are for as long as somebody keeps
- * the batch or a view on it. There is nothing to release. (A view on memory that has to be given back would spare this
- * copy, which is a few nanoseconds a message, and whoever gives back too early would read another batch.)
+ * the batch or a view on it. Nobody has to release it; who does, when nothing of it is needed any more, has its memory used
+ * for another batch instead of collected as garbage, which at millions of messages a second is what costs most.
  *
  * Iterating makes a view for every message. Who needs none reads `bytes` with `lengths`, or with offsetOf():
  *
@@ -29,28 +55,52 @@ export interface PackedMessages {
  *       at += length;
  *     }
  */
-export class Batch implements PackedMessages, Iterable<Uint8Array> {
+export class Batch implements PackedMessages, Iterable<Uint8Array>, Disposable {
   readonly connection: Connection;
-  /** The messages back to back. */
-  readonly bytes: Buffer;
-  /** Bytes of each message. */
-  readonly lengths: Uint16Array;
-  readonly #id: number;
+  /** How many messages it is. */
+  readonly length: number;
+  /** @internal The engine's number for it. */
+  readonly id: number;
+  /** @internal What counts against the window. */
+  readonly byteCount: number;
+  readonly #spare: BatchMemory;
+  #memory: Buffer | undefined;
+  #bytes: Buffer | undefined;
+  #lengths: Uint16Array | undefined;
   #offsets: Uint32Array | undefined;
 
   /** @internal Copies `content`: `count` lengths, then the messages. */
-  constructor(connection: Connection, id: number, count: number, content: Buffer) {
+  constructor(connection: Connection, id: number, count: number, content: Buffer, spare: BatchMemory) {
     this.connection = connection;
-    this.#id = id;
-    const own = Buffer.allocUnsafeSlow(content.length);
-    content.copy(own);
-    this.lengths = new Uint16Array(own.buffer, 0, count);
-    this.bytes = own.subarray(count * LENGTH_BYTES);
+    this.id = id;
+    this.length = count;
+    this.byteCount = content.length;
+    this.#spare = spare;
+    this.#memory = spare.take(content.length);
+    content.copy(this.#memory);
   }
 
-  /** How many messages it is. */
-  get length(): number {
-    return this.lengths.length;
+  /** The messages back to back. Throws REGION_RELEASED after release(). */
+  get bytes(): Buffer {
+    return (this.#bytes ??= this.#own().subarray(this.length * LENGTH_BYTES, this.byteCount));
+  }
+
+  /** Bytes of each message. Throws REGION_RELEASED after release(). */
+  get lengths(): Uint16Array {
+    return (this.#lengths ??= new Uint16Array(this.#own().buffer, 0, this.length));
+  }
+
+  /**
+   * The memory of this batch may be used for another one. What was made of it before this, views too, must not be looked at any
+   * more: it changes. A second call does nothing.
+   */
+  release(): void {
+    if (this.#memory !== undefined) this.#spare.give(this.#memory);
+    this.#memory = this.#bytes = this.#lengths = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
   }
 
   /** Message `index`, as Array.prototype.at: from the end when negative, undefined where there is none. */
@@ -73,14 +123,9 @@ export class Batch implements PackedMessages, Iterable<Uint8Array> {
     return new Views(this);
   }
 
-  /** @internal */
-  get id(): number {
-    return this.#id;
-  }
-
-  /** @internal What counts against the window. */
-  get byteCount(): number {
-    return this.bytes.length + this.length * LENGTH_BYTES;
+  #own(): Buffer {
+    if (this.#memory !== undefined) return this.#memory;
+    throw new SplitplaneError('REGION_RELEASED', 'This batch was released. Look at it before that.');
   }
 }
 

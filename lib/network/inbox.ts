@@ -9,7 +9,7 @@ import { refuseNotUnderstood } from '../soap/addressing.js';
 import { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError, SoapFault } from '../soap/fault.js';
 import type { QName } from '../soap/infoset.js';
-import { Batch } from './batch.js';
+import { Batch, type BatchMemory } from './batch.js';
 import type { Connection } from './connection.js';
 import { Message } from './message.js';
 import { BATCH, type Judged } from './security.js';
@@ -32,6 +32,7 @@ export interface Receiver {
   ): Promise<boolean> | boolean;
   deliver(message: Message, byteCount: number): void;
   deliverBatch(batch: Batch): void;
+  readonly batchMemory: BatchMemory;
   /** Takes a message or a batch back that nobody has taken yet. */
   withdraw(connection: Connection, id: number): void;
 }
@@ -90,7 +91,7 @@ export class Inbox {
 
   batchArrived(id: number, count: number, content: Buffer): void {
     this.counters.received++;
-    const batch = new Batch(this.#connection, id, count, content);
+    const batch = new Batch(this.#connection, id, count, content, this.#receiver.batchMemory);
     this.#inTurn(() => this.#judgeBatch(batch));
   }
 
@@ -153,6 +154,7 @@ export class Inbox {
       }
       this.counters.refused++;
       this.#answer(undefined, this.#denial(BATCH));
+      batch.release();
       this.#dataplane.consume(this.#session, 1, batch.byteCount);
     });
   }

@@ -12,7 +12,7 @@ import { SerializerRegistry } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
 import { isLocal, literalAddress, parseAddress } from './address.js';
 import { ArrivalQueue } from './arrival-queue.js';
-import type { Batch } from './batch.js';
+import { BatchMemory, type Batch } from './batch.js';
 import { Connection, peerOf, type ConnectionOwner, type SendOptions, type Sent } from './connection.js';
 import { openListeners, type ListeningAddress } from './listening.js';
 import type { Message } from './message.js';
@@ -165,7 +165,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   /**
    * The batches that arrive (Connection.sendBatch), in order per connection; those of a connection whose own `batches` were
    * asked for are not among them. As `messages` otherwise: several iterations share one queue, what nobody takes slows its
-   * sender down, it ends when the manager closes. There is nothing to release.
+   * sender down, it ends when the manager closes.
    */
   get batches(): AsyncIterable<Batch, undefined> {
     return this.#batches;
@@ -429,6 +429,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
           return false;
         }
       },
+      batchMemory: new BatchMemory(),
       deliver: (message, bytes) => {
         this.#messages.push(message, bytes);
       },
@@ -442,7 +443,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
       },
       withdraw: (connection, id) => {
         this.#messages.withdraw(connection, id)?.release();
-        (connection.ownBatches ?? this.#batches).withdraw(connection, id);
+        (connection.ownBatches ?? this.#batches).withdraw(connection, id)?.release();
       },
     };
   }

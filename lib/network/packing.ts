@@ -2,17 +2,10 @@
 // for it. Every mistake of the caller is found before the first byte is sent.
 import type { Dataplane } from '../dataplane/dataplane.js';
 import { SplitplaneError } from '../errors.js';
-import { LENGTH_BYTES, type PackedMessages } from './batch.js';
+import { BATCH_BYTES, LENGTH_BYTES, type PackedMessages } from './batch.js';
 
 /** Bytes in the longest message of a batch: what its length on the wire can say. */
 export const BATCHED_BYTES_MAX = 0xffff;
-/**
- * Bytes of a batch on the wire, where its messages allow it: what a chunk of the engine's queue holds, and what stays in the
- * processor's cache on its way through. Even of empty messages it has fewer than a frame may have (kBatchMessagesMax of
- * native/protocol/engine.h).
- */
-const CONTENT_BYTES = 64 * 1024;
-
 /** What one sendBatch() has left to send. */
 export interface Packing {
   /** Bytes of all its messages. */
@@ -51,7 +44,7 @@ abstract class Cutting implements Packing {
     }
     this.byteLength = bytes;
     this.#count = count;
-    this.#contentBytes = Math.min(messageBytesMax, Math.max(CONTENT_BYTES, longest + LENGTH_BYTES));
+    this.#contentBytes = Math.min(messageBytesMax, Math.max(BATCH_BYTES, longest + LENGTH_BYTES));
   }
 
   get done(): boolean {

@@ -47,11 +47,14 @@ struct EngineOptions {
   uint32_t queue_messages_max = 4096;  // waiting for credits, per session; then Send says kNoResource
   uint32_t queue_bytes_max = 16 << 20;
   uint32_t operations_queued_max = 65'536;  // reads, writes and atomics not finished, per session
-  uint32_t keepalive_ms = 5'000;            // a ping after this much silence
-  uint32_t peer_timeout_ms = 15'000;        // silence after which the link counts as lost
-  uint32_t connect_timeout_ms = 10'000;     // dialing and greeting, each attempt
-  uint32_t route_timeout_ms = 2'000;        // dialing alone, where there is another route to try
-  uint32_t resume_ms = 30'000;  // how long an interrupted session waits for its peer; 0: not at all
+  // A ping after this much silence, and the silence after which the link counts as lost; a sixteenth of
+  // keepalive_ms later at most, so that idle links are looked at together. Who accepted the link leaves the
+  // first ping to who dialed it, for two sixteenths.
+  uint32_t keepalive_ms = 5'000;
+  uint32_t peer_timeout_ms = 15'000;
+  uint32_t connect_timeout_ms = 10'000;  // dialing and greeting, each attempt
+  uint32_t route_timeout_ms = 2'000;     // dialing alone, where there is another route to try
+  uint32_t resume_ms = 30'000;           // how long an interrupted session waits for its peer; 0: not at all
   uint32_t reconnect_min_ms = 50,
            reconnect_max_ms = 2'000;  // back-off between attempts, doubled and jittered
 };

@@ -83,6 +83,9 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
   // LinkOwner
   void OnLinkTimer(Link& link, MonotonicNs now) override;
 
+  MonotonicNs SilenceBeforePing(const Link& link) const;
+  void LookAgain(Link& link, MonotonicNs at);
+
   // Links that have no session yet.
   void OnStrangerFrame(Link& link, const Frame& frame);
   void OnStrangerHello(Link& link, const Frame& frame);

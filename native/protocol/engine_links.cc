@@ -8,6 +8,13 @@
 namespace splitplane {
 namespace {
 
+// Parts of keepalive_ms. Silence is looked at that often, for all links at once: so many idle links wake the
+// engine no more often than one.
+constexpr MonotonicNs kLooks = 16;
+// Who accepted a link waits so many parts longer before it asks: usually it has been asked by then, and one
+// question serves both.
+constexpr MonotonicNs kAcceptorLooks = 2;
+
 Link* LinkOf(Endpoint& endpoint) { return static_cast<Link*>(endpoint.context); }
 
 }  // namespace
@@ -83,7 +90,7 @@ void EngineImpl::StartTimers() {
     if (link.phase == Link::Phase::kGone) return;
     if (link.phase == Link::Phase::kLive) {
       link.heard_at = core_.now;
-      link.SetTimer(core_.now + NsFromMs(core_.options.keepalive_ms));
+      LookAgain(link, core_.now + SilenceBeforePing(link));
     } else if (link.phase == Link::Phase::kLeaving) {
       link.SetTimer(core_.now + LinkTable::kLingerNs);
     } else {
@@ -93,6 +100,19 @@ void EngineImpl::StartTimers() {
       link.SetTimer(core_.now + NsFromMs(patience_ms));
     }
   });
+}
+
+MonotonicNs EngineImpl::SilenceBeforePing(const Link& link) const {
+  const MonotonicNs keepalive = NsFromMs(core_.options.keepalive_ms);
+  if (link.dialed) return keepalive;
+  const MonotonicNs timeout = NsFromMs(core_.options.peer_timeout_ms);
+  return std::min(keepalive + keepalive / kLooks * kAcceptorLooks, (keepalive + timeout) / 2);
+}
+
+// At `at`, or with the other links soon after it.
+void EngineImpl::LookAgain(Link& link, MonotonicNs at) {
+  const MonotonicNs step = NsFromMs(core_.options.keepalive_ms) / kLooks;
+  link.SetTimer((at + step - 1) / step * step);
 }
 
 void EngineImpl::OnLinkTimer(Link& link, MonotonicNs now) {
@@ -116,15 +136,15 @@ void EngineImpl::OnLinkTimer(Link& link, MonotonicNs now) {
   }
   // A frame does not touch its timer: here it is seen how long the silence really was.
   const MonotonicNs silence = now - link.heard_at;
-  const MonotonicNs keepalive = NsFromMs(core_.options.keepalive_ms);
+  const MonotonicNs patience = SilenceBeforePing(link);
   const MonotonicNs timeout = NsFromMs(core_.options.peer_timeout_ms);
   if (silence >= timeout) {
     return LinkLost(link,
                     Status::Error(Code::kPeerUnresponsive, "keepalive",
                                   "the peer has been silent for too long; it, or the network, is down"));
   }
-  if (silence >= keepalive) link.session->OnSilence(link);
-  link.SetTimer(link.heard_at + (silence >= keepalive ? timeout : keepalive));
+  if (silence >= patience) link.session->OnSilence(link);
+  LookAgain(link, link.heard_at + (silence >= patience ? timeout : patience));
 }
 
 void EngineImpl::Refuse(Link& link, const Status& why) {

@@ -26,8 +26,8 @@ Channel::Channel(Reactor& reactor, Connection& connection, uint8_t index)
     : reactor_(reactor),
       connection_(connection),
       index_(index),
-      sender_(reactor.stats),
-      receiver_(*this, reactor.buffers, reactor.stats, index == 0) {}
+      sender_(reactor.send_buffers, reactor.stats),
+      receiver_(*this, reactor.receive_buffers, reactor.stats, index == 0) {}
 
 Channel::~Channel() {
   if (posted_) std::erase(reactor_.posted, this);

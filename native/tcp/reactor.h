@@ -15,6 +15,7 @@
 #include "native/base/fd.h"
 #include "native/base/status.h"
 #include "native/tcp/receiver.h"
+#include "native/tcp/sender.h"
 #include "native/transport/transport.h"
 
 namespace splitplane::tcp {
@@ -39,7 +40,8 @@ struct Reactor {
 
   TransportContext context;
   TransportStats stats;
-  ReceiveBuffers buffers;
+  ReceiveBuffers receive_buffers;
+  SendBuffers send_buffers;
   Fd epoll;
 
   // During Poll only.

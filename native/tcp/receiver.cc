@@ -66,8 +66,7 @@ Status Receiver::Receive(int fd, MonotonicNs now, int64_t& budget, uint64_t& rec
     if (expect_ == Expect::kPayload) {
       Place(placed);
     } else if (target > 0 && placed == target) {
-      if (Status status = Handle(held_); !status.ok()) return status;
-      held_.clear();
+      if (Status status = HandleHeld(); !status.ok()) return status;
     }
     if (size_t(got) > target) {
       Status status = Consume(buffers_.scratch.data(), size_t(got) - target, now);
@@ -143,10 +142,9 @@ Status Receiver::Consume(const uint8_t* bytes, size_t length, MonotonicNs now) {
       if (before == 0 && taken == needed) {
         if (Status status = Handle({bytes, needed}); !status.ok()) return status;
       } else {
-        held_.insert(held_.end(), bytes, bytes + taken);
+        Hold(bytes, taken);
         if (held_.size() == needed) {
-          if (Status status = Handle(held_); !status.ok()) return status;
-          held_.clear();
+          if (Status status = HandleHeld(); !status.ok()) return status;
         }
       }
     }
@@ -154,6 +152,21 @@ Status Receiver::Consume(const uint8_t* bytes, size_t length, MonotonicNs now) {
     length -= taken;
   }
   return {};
+}
+
+// Keeps the beginning of an item, or more of it.
+void Receiver::Hold(const uint8_t* bytes, size_t length) {
+  if (held_.capacity() == 0) held_.swap(buffers_.spare);
+  held_.insert(held_.end(), bytes, bytes + length);
+}
+
+// The item that was held is complete.
+Status Receiver::HandleHeld() {
+  Status status = Handle(held_);
+  held_.clear();
+  if (held_.capacity() > buffers_.spare.capacity()) held_.swap(buffers_.spare);
+  std::vector<uint8_t>().swap(held_);
+  return status;
 }
 
 // Length of the item that begins with `bytes` (one at least). A kind that does not exist is an item of one

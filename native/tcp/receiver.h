@@ -23,10 +23,12 @@ inline constexpr size_t kScratchBytes = 64 * 1024;
 // per byte.
 inline constexpr size_t kPieceBytes = 128 * 1024;
 
-// What all receivers of a transport share: nothing in it outlives a call of Receive.
+// What all receivers of a transport share. Nothing in it outlives a call of Receive but what `spare` lends.
 struct ReceiveBuffers {
   std::vector<uint8_t> scratch = std::vector<uint8_t>(kScratchBytes);
   std::vector<uint8_t> trash = std::vector<uint8_t>(kPieceBytes);  // where discarded payload goes
+  // Room for an item that is not complete yet, while nobody needs it: an idle socket holds none.
+  std::vector<uint8_t> spare;
 };
 
 class Receiver {
@@ -69,6 +71,8 @@ class Receiver {
   size_t AddTargets(iovec* gather, size_t& count, MonotonicNs now);
   void Place(uint64_t length);
   Status Consume(const uint8_t* bytes, size_t length, MonotonicNs now);
+  void Hold(const uint8_t* bytes, size_t length);
+  Status HandleHeld();
   size_t Needed(const uint8_t* bytes) const;
   Status Handle(ConstBytes item);
   Status HandleHead(ConstBytes item);

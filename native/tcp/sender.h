@@ -4,9 +4,7 @@
 // Knows no input and no peer.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,9 +17,12 @@
 
 namespace splitplane::tcp {
 
+class SendBuffers;
+
 class Sender {
  public:
-  explicit Sender(TransportStats& stats) : stats_(stats) {}
+  Sender(SendBuffers& buffers, TransportStats& stats);
+  ~Sender();
   Sender(const Sender&) = delete;
   Sender& operator=(const Sender&) = delete;
 
@@ -48,33 +49,20 @@ class Sender {
   // Writes until nothing is left, the socket is full or the budget is spent. Errors are the socket's.
   Result<Progress> Flush(int fd, MonotonicNs now, int64_t& budget);
 
-  bool drained() const { return queue_.empty() && ring_.empty() && at_ == segments_.size(); }
+  bool drained() const { return !batch_ && queue_.empty() && ring_.empty(); }
   // Of records and frames (not transfers) that the kernel has not taken yet.
-  size_t queued_bytes() const {
-    return queue_.size() + (at_ == 0 && !segments_.empty() ? flying_.size() : 0);
-  }
+  size_t queued_bytes() const;
   // Answers to peers that have not been sent whole.
   size_t serving() const { return serving_; }
 
  private:
-  static constexpr size_t kPartsPerBatch = 16;
-  struct Segment {
-    const uint8_t* data = nullptr;  // null: of a file
-    uint64_t length = 0;
-    int fd = -1;
-    uint64_t position = 0;
-  };
-  struct Part {
-    std::unique_ptr<Outbound> transfer;
-    uint64_t length = 0;
-    SliceCursor cursor;        // where it begins
-    size_t payload_first = 0;  // segments
-    size_t trailer_segment = 0;
-    Code failed = Code::kOk;
-    std::array<uint8_t, 2 * kHeadBytes + kTagExtensionBytes> head;
-    std::array<uint8_t, kTrailerBytes> trailer;
-  };
+  friend class SendBuffers;
+  struct Part;
+  struct Batch;
 
+  std::vector<uint8_t>& Queue();
+  Batch& Begin();
+  void Rest();
   bool BuildBatch(MonotonicNs now);
   Status BuildPart(Part& part, MonotonicNs now);
   uint64_t PartBytes(const Outbound& transfer) const;
@@ -88,20 +76,29 @@ class Sender {
   Result<uint64_t> WriteFile(int fd);
   void Consume(uint64_t length);
 
+  SendBuffers& buffers_;
   TransportStats& stats_;
   std::vector<uint8_t> queue_;  // records for the next batch
-  std::deque<std::unique_ptr<Outbound>> ring_;
+  OutboundQueue ring_;
   size_t serving_ = 0;
+  std::unique_ptr<Batch> batch_;  // that is being written
+};
 
-  // The batch that is being written.
-  std::vector<uint8_t> flying_;  // its records
-  std::array<Part, kPartsPerBatch> parts_;
-  size_t part_count_ = 0;
-  std::vector<Segment> segments_;
-  size_t at_ = 0;                // first segment not written whole
-  std::vector<uint8_t> bounce_;  // bytes of a file that had to be read, for its checksum
-  bool bounce_used_ = false;
-  std::vector<uint8_t> filler_;  // zeros in place of memory that went away
+// What senders of a transport work with, lent to those that have something to send: an idle socket holds none
+// of it, and who begins gets memory that is still in the cache.
+class SendBuffers {
+ public:
+  SendBuffers();
+  ~SendBuffers();
+
+ private:
+  friend class Sender;
+  // A batch is in use while its socket is full or being written to, a queue from the first record on.
+  static constexpr size_t kBatchesMax = 4;
+  static constexpr size_t kQueuesMax = 16;
+
+  std::vector<std::unique_ptr<Sender::Batch>> batches_;
+  std::vector<std::vector<uint8_t>> queues_;
 };
 
 }  // namespace splitplane::tcp

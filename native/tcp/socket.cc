@@ -35,17 +35,23 @@ bool IsStale(const Address& address) {
   return probe.ok() && connect(probe->get(), address.get(), address.length) != 0 && errno == ECONNREFUSED;
 }
 
+// A data socket may be silent for as long as it likes, and be dead without anybody knowing: a path is per
+// socket. On a host there is none that could break. (The control socket has the protocol's pings.)
+void KeepAlive(int fd, uint32_t peer_timeout_ms) {
+  const int timeout_s = std::max(1, int(peer_timeout_ms / 1000));
+  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, timeout_s);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, timeout_s / (kKeepaliveProbes + 1)));
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+}
+
 }  // namespace
 
 void SetStreamOptions(int fd, const Address& peer, uint32_t peer_timeout_ms) {
   if (peer.family() == AF_UNIX) return;
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, int(peer_timeout_ms));
-  const int interval = std::max(1, int(peer_timeout_ms / 1000) / (kKeepaliveProbes + 1));
-  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, interval);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  if (!peer.local_only()) KeepAlive(fd, peer_timeout_ms);
   // There is no link to share on the way to this host, and the timers of an algorithm that paces (BBR) cost
   // more than the copying. Reno never paces, and every process may choose it. Between hosts the
   // administrator's choice stays.

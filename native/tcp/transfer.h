@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "native/base/status.h"
@@ -37,6 +38,22 @@ struct Outbound : Transfer {
   Tag tag;
   uint64_t tag_offset = 0;
   bool stopped = false;  // no further part
+  std::unique_ptr<Outbound> next;
+};
+
+// First in, first out, without memory of its own.
+class OutboundQueue {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  void Append(std::unique_ptr<Outbound> transfer);
+  std::unique_ptr<Outbound> Take();  // the first; not of an empty queue
+  // Null: there is no such transfer.
+  std::unique_ptr<Outbound> Remove(uint64_t operation, bool serving);
+  void Clear();
+
+ private:
+  std::unique_ptr<Outbound> first_;
+  Outbound* last_ = nullptr;
 };
 
 // What is filled.

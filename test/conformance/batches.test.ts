@@ -144,7 +144,8 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     expect(facts.messagesUnacknowledged).toBe(0);
   });
 
-  // Goal: the bytes of a batch are its own. Method: kept while much more arrives, of which nothing must show in them.
+  // Goal: the bytes of a batch are its own. Method: kept while much more arrives into memory that is released and used again, of
+  // which nothing must show in them.
   test('a batch stays what it is for as long as it is kept', async () => {
     const { server, outgoing } = await makePair(transport);
     const first = Array.from({ length: 500 }, (_, index) => Buffer.alloc(64, index));
@@ -154,11 +155,34 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     const other = { bytes: new Uint8Array(1 << 20).fill(0xee), lengths: 64 };
     for (let round = 0; round < 12; round++) {
       const sending = outgoing.sendBatch(other);
-      await takeMessages(server, other.bytes.length / 64);
+      for (let left = other.bytes.length / 64; left > 0;) {
+        using batch = await takeBatch(server);
+        expect(batch.bytes.every((byte) => byte === 0xee)).toBe(true);
+        left -= batch.length;
+      }
       await sending;
     }
     expect(views.every((bytes, index) => Buffer.compare(bytes, first[index] as Buffer) === 0)).toBe(true);
     expect(kept.bytes.equals(Buffer.concat(first))).toBe(true);
+  });
+
+  test('what was released cannot be looked at, and its memory is used again', async () => {
+    const { server, outgoing } = await makePair(transport);
+    const large = { bytes: Buffer.alloc(64 * 900, 1), lengths: 64 };
+    const memories = new Set<ArrayBufferLike>();
+    for (let round = 0; round < 20; round++) {
+      await outgoing.sendBatch(round % 2 === 0 ? large : [Buffer.from('small')]);
+      const batch = await takeBatch(server);
+      if (batch.length > 1) memories.add(batch.bytes.buffer);
+      batch.release();
+      batch.release();
+      expect(batch.length).toBe(round % 2 === 0 ? 900 : 1);
+      for (const look of [() => batch.bytes, () => batch.lengths, () => batch.at(0), () => [...batch]]) {
+        expect(await code(look)).toBe('REGION_RELEASED');
+      }
+      expect(await code(() => outgoing.sendBatch(batch))).toBe('REGION_RELEASED');
+    }
+    expect(memories.size).toBe(1);
   });
 
   // Goal: who does not take batches stops their sender at the window; in messages and in bytes.
