@@ -285,7 +285,7 @@ function formatQuantity({ metric, size, count }: Setting & Pick<Row, 'metric'>):
     case 'connections_memory':
       return `${count ?? 1} connections`;
     case 'idle_cpu':
-      return 'of an open connection';
+      return count === undefined ? 'of an open connection' : `of ${count} connections`;
     default:
       return formatSize(size);
   }

@@ -5,6 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { firstCore, placement, requireTool, startTool, type Tool } from './children.js';
+import { measureConnectionMemory } from './connections.js';
 import {
   BenchError,
   BYTES_PER_GB,
@@ -60,6 +61,9 @@ export function pairSubject(definition: PairDefinition): Subject {
     measure: async (task, budget) => {
       const neighbour = task.metric === 'contended_rtt' ? await startNeighbour() : undefined;
       try {
+        if (task.metric === 'connections_memory') {
+          return await measureConnectionMemory(definition, task, budget);
+        }
         return await measurePair(definition, task, budget);
       } finally {
         await neighbour?.stop();

@@ -94,6 +94,7 @@ function quantity({ metric, size, count }: Setting & Pick<Row, 'metric'>): strin
     case 'concurrent_pull':
       return `${formatSize(size)}, ${number} at once`;
     case 'idle_cpu':
+      return count === undefined ? '' : `with ${number} connections`;
     case 'tag_text':
     case 'ring_events':
       return '';

@@ -6,7 +6,9 @@ import { NetworkManager } from '../../lib/index.js';
 import { CONCURRENCY, KIB, MIB, type Case, type Mode } from '../measurement.js';
 import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
+import { sendBatches, takeBatches } from './batches.js';
 import { GRANT, grant, transfer } from './bulk.js';
+import { connectMany, CONNECTION_COUNTS, CONNECTIONS_MAX, listenForMany } from './connections.js';
 import {
   BUFFER,
   ECHO,
@@ -57,8 +59,20 @@ export const splitplane: PairDefinition = {
     { metric: 'contended_rtt', size: 64, mode: 'adaptive' },
     { metric: 'contended_rtt', size: 64, mode: 'event' },
     { metric: 'message_rate', size: 64, mode: 'event' },
+    { metric: 'batch_rate', size: 64, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'adaptive' },
+    { metric: 'idle_cpu', size: 64, mode: 'event', count: CONNECTIONS_MAX },
+    ...CONNECTION_COUNTS.map((count): Case => ({
+      metric: 'connections_rate',
+      size: 64,
+      mode: 'event',
+      count,
+      ...(count === 1 || count === CONNECTIONS_MAX ? {} : { brief: true }),
+    })),
+    // Of fewer, what two processes differ by anyway is more.
+    { metric: 'connections_memory', size: 64, mode: 'event', count: 1000, brief: true },
+    { metric: 'connections_memory', size: 64, mode: 'event', count: CONNECTIONS_MAX },
   ],
   // The engine counts its own copies, and the recorder is told.
   libraryCopiesPerByte: 0,
@@ -72,7 +86,7 @@ function newManager(transport: string, task: Case, recorder: Recorder, signal: A
     manager.destroy();
   });
   // Whoever is to be idle is not asked how much it has copied.
-  if (task.metric === 'idle_cpu') return manager;
+  if (task.metric === 'idle_cpu' || task.metric === 'connections_memory') return manager;
   let seen = 0;
   const timer = setInterval(() => {
     const copied = manager.stats.transports[transport]?.bytesCopied ?? 0;
@@ -86,22 +100,37 @@ function newManager(transport: string, task: Case, recorder: Recorder, signal: A
   return manager;
 }
 
+function isAboutConnections({ metric, count }: Case): boolean {
+  return (
+    metric === 'connections_rate' ||
+    metric === 'connections_memory' ||
+    (metric === 'idle_cpu' && count !== undefined)
+  );
+}
+
 /** `host` is the server's address. The link between two hosts is the bench's own, so what is not encrypted may cross it. */
 export function trafficOver(transport: string, host: string): Traffic {
   const security = { allowInsecure: true };
   return {
     async serve(task, recorder, signal) {
       const manager = newManager(transport, task, recorder, signal);
-      const { address } = await manager.listen(`${transport}://${host}:0`, security);
       void answer(manager, task, recorder);
-      return address;
+      void takeBatches(manager, task, recorder);
+      if (isAboutConnections(task)) return await listenForMany(manager, transport);
+      return (await manager.listen(`${transport}://${host}:0`, security)).address;
     },
 
     async drive(task, address, recorder, signal) {
       const manager = newManager(transport, task, recorder, signal);
-      const connection = await manager.connect(address, security);
+      const connection = isAboutConnections(task)
+        ? await connectMany(manager, address, task)
+        : await manager.connect(address, security);
       switch (task.metric) {
+        case 'batch_rate':
+          await sendBatches(connection, task, signal);
+          break;
         case 'message_rate':
+        case 'connections_rate':
           await sendText(connection, task, signal);
           break;
         case 'buffer_rate':
@@ -113,6 +142,7 @@ export function trafficOver(transport: string, host: string): Traffic {
           await exchange(manager, connection, task, recorder, signal);
           break;
         case 'idle_cpu':
+        case 'connections_memory':
           await idle(connection, recorder);
           break;
         default:
