@@ -20,7 +20,7 @@ const compiledWorkers: Plugin = {
 export default defineConfig({
   plugins: [compiledWorkers],
   test: {
-    include: ['test/{unit,types,golden,faults,conformance,fuzz,cli,runtime}/**/*.test.ts'],
+    include: ['test/{unit,types,golden,faults,conformance,fuzz,interop,cli,runtime}/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
     // A backstop for a test that hangs; nothing is measured against it.

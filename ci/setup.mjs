@@ -28,6 +28,9 @@ const packages = [
   'libxml2-utils',
   // the browser that the tests of web pages open
   'chromium',
+  // the outside implementation of Fast Infoset, and what compiles and runs the program that drives it
+  'libfastinfoset-java',
+  'default-jdk-headless',
   // the laboratory of two soft-RoCE hosts, and the headers that native/rdma is built with
   ...machinePackages,
   ...guestPackages,

@@ -63,6 +63,7 @@ export {
   type Peer,
 } from './network/security.js';
 export type { Attachable, Attachment } from './network/separator.js';
+export { FastInfosetSerializer } from './serializer/fastinfoset.js';
 export { SerializerRegistry, type Serializer } from './serializer/registry.js';
 export { XmlSerializer } from './serializer/xml.js';
 export { Envelope, type EnvelopeInit, type ReplyInit } from './soap/envelope.js';

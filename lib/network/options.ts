@@ -2,8 +2,9 @@
 import { hostname } from 'node:os';
 import { SplitplaneError } from '../errors.js';
 import { addon, POLL_MODES, type PollMode } from '../dataplane/native.js';
+import { fastInfosetSerializer } from '../serializer/fastinfoset.js';
 import type { Serializer } from '../serializer/registry.js';
-import { XmlSerializer } from '../serializer/xml.js';
+import { xmlSerializer } from '../serializer/xml.js';
 import type { QName } from '../soap/infoset.js';
 import { authenticateByLocation, type Authenticate, type Authorize } from './security.js';
 import { checkTransports } from './transports.js';
@@ -17,7 +18,7 @@ export interface NetworkManagerOptions {
   readonly authenticate?: Authenticate | undefined;
   /** Who may send and receive what; when left out, every peer that was let in. */
   readonly authorize?: Authorize | undefined;
-  /** Encodings of envelopes, most preferred first; text XML when left out. */
+  /** Encodings of envelopes, most preferred first; Fast Infoset and text XML when left out. */
   readonly serializers?: readonly Serializer[] | undefined;
   /**
    * Whether the services here understand a header block that its sender declared mandatory (SOAP 1.2 part 1, section
@@ -73,7 +74,7 @@ export function completeOptions(options: NetworkManagerOptions): CompleteOptions
   const inlineBytesDefault = Math.min(INLINE_BYTES_DEFAULT, inlineBytesLimit);
   const identity = options.identity ?? `${hostname()}/${process.pid}`;
   const credentials = options.credentials ?? new Uint8Array(0);
-  const serializers = options.serializers ?? [new XmlSerializer()];
+  const serializers = options.serializers ?? [fastInfosetSerializer, xmlSerializer];
   const poll = options.poll ?? 'event';
   check(
     Buffer.byteLength(identity) <= IDENTITY_BYTES_MAX,
@@ -83,7 +84,7 @@ export function completeOptions(options: NetworkManagerOptions): CompleteOptions
     credentials.length <= CREDENTIALS_BYTES_MAX,
     `credentials have at most ${CREDENTIALS_BYTES_MAX} bytes, not ${credentials.length}.`,
   );
-  check(serializers.length > 0, 'serializers names one encoding or more. Leave it out for text XML.');
+  check(serializers.length > 0, 'serializers names one encoding or more. Leave it out for the usual ones.');
   check(
     Object.hasOwn(POLL_MODES, poll),
     `poll is one of ${Object.keys(POLL_MODES).join(', ')}, not ${poll}.`,

@@ -2,6 +2,7 @@
 // attributes, and every prefix that its original document had in scope, because text may use one. Namespaces in XML 1.0.
 // Decides; writes nothing.
 import { SplitplaneError } from '../errors.js';
+import type { XmlElement } from '../soap/infoset.js';
 import { NamespaceScope, resolveBuiltIn, XML, XMLNS } from '../soap/namespaces.js';
 import { isNcName } from './xml-text.js';
 
@@ -106,6 +107,15 @@ export class Declarations {
   #unusedPrefix(): string {
     for (let n = 1; ; n++) if (this.#resolve(`n${n}`) === undefined) return `n${n}`;
   }
+}
+
+/** Whether an element can be written at a place with the prefix it asks for and without any declaration. */
+export function isDeclared(element: XmlElement, place: Place): boolean {
+  const { scope, prefix, attributes } = element;
+  if (scope !== undefined && scope !== place.covered) return false;
+  if (place.declared?.resolve(prefix) !== element.namespace) return false;
+  for (const attribute of attributes) if (attribute.namespace !== '') return false;
+  return true;
 }
 
 function isReserved(prefix: string): boolean {

@@ -1,6 +1,7 @@
 // Every limit that a peer can reach with text XML, in one place. The defaults let through what this project sends and
 // what other SOAP stacks send as headers. What exceeds them is refused within about a millisecond; a document that exhausts
 // them without exceeding one takes some milliseconds, in proportion to its bytes.
+import { SplitplaneError } from '../errors.js';
 import { REFERENCES_MAX } from '../soap/references.js';
 
 export interface XmlLimits {
@@ -29,3 +30,11 @@ export const XML_LIMITS: XmlLimits = Object.freeze({
   nameLengthMax: 256,
   referencesMax: REFERENCES_MAX,
 });
+
+/** An infoset of this side that no peer with the same limits would accept. */
+export function tooDeep(depthMax: number): SplitplaneError {
+  return new SplitplaneError(
+    'LIMIT_EXCEEDED',
+    `The message nests deeper than ${depthMax} elements. Flatten it.`,
+  );
+}

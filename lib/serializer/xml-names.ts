@@ -38,6 +38,10 @@ const NAMES_MAX = 1024;
 const NAME_LENGTH_KEPT_MAX = 64;
 const names = new Map<string, SplitName>();
 
+const NAMESPACE_LENGTH_KEPT_MAX = 256;
+const namespaces = new Map<string, string>();
+const ncNames = new Map<string, string>();
+
 /** Names are compared often: with these, comparing is comparing two pointers. */
 const KNOWN_NAMESPACES = new Map([SOAP, WSA, REFERENCES, XOP, DSSP].map((name) => [name, name]));
 
@@ -52,7 +56,7 @@ function splitNewName(name: string): SplitName {
   const prefix = colon < 0 ? '' : copied(name.slice(0, colon));
   const localName = copied(name.slice(colon + 1));
   if (!isNcName(localName) || (colon >= 0 && !isNcName(prefix)) || prefix === 'xmlns') {
-    throw new XmlRefusal('has a malformed name. Names have one colon at most, not at an end.');
+    throw malformedName();
   }
   const split = { prefix, localName };
   if (name.length <= NAME_LENGTH_KEPT_MAX) {
@@ -60,6 +64,31 @@ function splitNewName(name: string): SplitName {
     names.set(copied(name), split);
   }
   return split;
+}
+
+/** A name that stands by itself, copied out of the message it came in. */
+export function keptNcName(text: string): string {
+  const known = ncNames.get(text);
+  if (known !== undefined) return known;
+  if (!isNcName(text)) throw malformedName();
+  const copy = copied(text);
+  if (text.length <= NAME_LENGTH_KEPT_MAX) {
+    if (ncNames.size === NAMES_MAX) ncNames.clear();
+    ncNames.set(copy, copy);
+  }
+  return copy;
+}
+
+/** A namespace name that comes often, or a copy of it, which does not keep the message it came in alive. */
+export function keptNamespace(text: string): string {
+  const known = KNOWN_NAMESPACES.get(text) ?? namespaces.get(text);
+  if (known !== undefined) return known;
+  const copy = copied(text);
+  if (text.length <= NAMESPACE_LENGTH_KEPT_MAX) {
+    if (namespaces.size === NAMES_MAX) namespaces.clear();
+    namespaces.set(copy, copy);
+  }
+  return copy;
 }
 
 /** The namespace of a prefix in scope. */
@@ -83,15 +112,25 @@ export function readDeclarations(
     const name = attributeNames[index] ?? '';
     if (!isDeclaration(name)) continue;
     const value = values[index] ?? '';
-    const prefix = name === 'xmlns' ? '' : splitDeclaration(name);
-    checkDeclaration(prefix, value);
-    // Declaring xml for what it stands for anyway is allowed, and means nothing.
-    if (prefix !== 'xml') scope = new NamespaceScope(scope, prefix, KNOWN_NAMESPACES.get(value) ?? value);
+    scope = declare(scope, name === 'xmlns' ? '' : splitDeclaration(name), value);
   }
   if (scope !== undefined && scope.count > limits.declarationsMax) {
     throw new XmlRefusal('more namespace declarations in scope', limits.declarationsMax);
   }
   return scope;
+}
+
+/** The scope with one declaration more. */
+export function declare(
+  scope: NamespaceScope | undefined,
+  prefix: string,
+  namespace: string,
+): NamespaceScope | undefined {
+  checkDeclaration(prefix, namespace);
+  // Declaring xml for what it stands for anyway is allowed, and means nothing.
+  return prefix === 'xml'
+    ? scope
+    : new NamespaceScope(scope, prefix, KNOWN_NAMESPACES.get(namespace) ?? namespace);
 }
 
 /** The attributes of a tag that are not declarations, with their namespaces. */
@@ -114,7 +153,7 @@ export function readAttributes(
   }
   if (attributes === undefined) return NO_ATTRIBUTES;
   // The parser compares the names as they stand; two prefixes may stand for one namespace.
-  if (isQualified && attributes.length > 1) checkUnique(attributes);
+  if (isQualified) checkUnique(attributes);
   return attributes;
 }
 
@@ -138,10 +177,16 @@ function checkDeclaration(prefix: string, namespace: string): void {
   if (!allowed) throw new XmlRefusal('has a forbidden namespace declaration. Leave it out.');
 }
 
-function checkUnique(attributes: readonly XmlAttribute[]): void {
+/** No two attributes of an element have the same name. */
+export function checkUnique(attributes: readonly XmlAttribute[]): void {
+  if (attributes.length < 2) return;
   const seen = new Set(attributes.map(({ namespace, localName }) => `{${namespace}}${localName}`));
   if (seen.size === attributes.length) return;
   throw new XmlRefusal('has two attributes of one name on one element. Send one.');
+}
+
+function malformedName(): XmlRefusal {
+  return new XmlRefusal('has a malformed name. Names have one colon at most, not at an end.');
 }
 
 function copied(text: string): string {

@@ -5,6 +5,14 @@ import { SaxesParser, type SaxesAttributePlain } from 'saxes';
 import { MessageRefusedError } from '../soap/fault.js';
 import { NO_ATTRIBUTES, NO_CHILDREN, XmlElement, type XmlAttribute, type XmlNode } from '../soap/infoset.js';
 import { SOAP, type NamespaceScope } from '../soap/namespaces.js';
+import {
+  noBody,
+  otherThanHeaderAndBody,
+  processingInstruction,
+  refusalOf,
+  textBetween,
+  typeDeclaration,
+} from './envelope-form.js';
 import type { XmlLimits } from './xml-limits.js';
 import {
   readAttributes,
@@ -72,14 +80,10 @@ export class XmlReader {
     // Seven handlers, and not one more: on() adds each as a property by computed name, and beyond the seventh V8 turns the
     // parser into a hash table, which makes it ten times slower. Hence the XML declaration is looked at without one.
     parser.on('doctype', () => {
-      throw MessageRefusedError.sender(
-        'The message has a document type declaration. SOAP 1.2 forbids it; leave it out.',
-      );
+      throw typeDeclaration();
     });
     parser.on('processinginstruction', () => {
-      throw MessageRefusedError.sender(
-        'The message has a processing instruction. SOAP 1.2 forbids it; leave it out.',
-      );
+      throw processingInstruction();
     });
     parser.on('attribute', (attribute) => this.#onAttribute(attribute));
     parser.on('opentag', ({ name }) => this.#onOpenTag(name));
@@ -144,8 +148,7 @@ export class XmlReader {
     } catch (error) {
       throw asRefusal(error);
     }
-    if (this.#section !== Section.AfterBody)
-      throw MessageRefusedError.sender('The envelope has no s:Body. Give it one.');
+    if (this.#section !== Section.AfterBody) throw noBody();
     this.#rest = '';
   }
 
@@ -207,9 +210,7 @@ export class XmlReader {
     const frame = this.#frames[depth - 1];
     if (frame === undefined || depth < 3) {
       if (isBlank(text)) return;
-      throw MessageRefusedError.sender(
-        'The envelope has text where SOAP 1.2 allows elements only. Leave it out.',
-      );
+      throw textBetween();
     }
     const { children } = frame;
     const last = children?.length;
@@ -234,9 +235,7 @@ export class XmlReader {
     } else if (namespace === SOAP && localName === 'Body' && this.#section < Section.Body) {
       this.#section = Section.Body;
     } else {
-      throw MessageRefusedError.sender(
-        'The envelope holds something other than one s:Header and one s:Body, in this order. Send just these.',
-      );
+      throw otherThanHeaderAndBody();
     }
   }
 
@@ -262,11 +261,7 @@ function checkXmlDeclaration(text: string): void {
 /** What went wrong while parsing, as the refusal of the message: the parser says what is not well-formed. */
 function asRefusal(error: unknown): MessageRefusedError {
   if (error instanceof MessageRefusedError) return error;
-  if (error instanceof XmlRefusal) {
-    const { message, limit } = error;
-    if (limit !== undefined) return MessageRefusedError.limit(message, limit);
-    return MessageRefusedError.sender(`The message ${message}`);
-  }
+  if (error instanceof XmlRefusal) return refusalOf(error);
   // The parser's sentence may quote the message at any length.
   const why = (error instanceof Error ? error.message : String(error)).slice(0, PARSER_MESSAGE_LENGTH_MAX);
   return MessageRefusedError.sender(`The message is not well-formed XML: ${why} Correct the sender.`, {

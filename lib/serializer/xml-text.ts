@@ -14,6 +14,7 @@ const NOT_CHAR = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u;
 const TEXT_SPECIAL = /[^\t\n !-%'-;=?-~]/;
 const VALUE_SPECIAL = /[^ !#-%'-;=?-~]/;
 const NOT_ASCII = /[^\0-\x7f]/;
+const NOT_PLAIN_ASCII = /[^\t\n\r -~]/;
 
 // A literal CR would be read as LF (section 2.11), and white space in attribute values as a space (section 3.3.3).
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -30,6 +31,15 @@ export function isNcName(name: string): boolean {
   return NC_NAME.test(name);
 }
 
+/** Throws INVALID_ARGUMENT for a local name that nothing in a document can have. `isBare`: it stands without a prefix. */
+export function checkLocalName(localName: string, isBare: boolean): void {
+  if (isNcName(localName) && !(isBare && localName === 'xmlns')) return;
+  throw new SplitplaneError(
+    'INVALID_ARGUMENT',
+    `XML cannot carry the name ${JSON.stringify(localName)}. Use letters, digits, ".", "-" and "_", a letter first.`,
+  );
+}
+
 /** Whether only white space, as XML knows it. */
 export function isBlank(text: string): boolean {
   return !/[^ \t\n\r]/.test(text);
@@ -42,6 +52,11 @@ export function isText(text: string): boolean {
 
 export function isAscii(text: string): boolean {
   return !NOT_ASCII.test(text);
+}
+
+/** Whether all of it is ASCII that XML can hold; false for DEL, too, which nobody uses. */
+export function isPlainAscii(text: string): boolean {
+  return !NOT_PLAIN_ASCII.test(text);
 }
 
 /** Whether text can be written as it is, and is ASCII. */
@@ -70,7 +85,8 @@ function escapeCharacter(character: string): string {
   return ESCAPES[character] ?? character;
 }
 
-function checkCharacters(text: string): void {
+/** Throws INVALID_ARGUMENT for characters that XML 1.0 cannot carry. */
+export function checkCharacters(text: string): void {
   const found = NOT_CHAR.exec(text);
   if (found === null) return;
   const code = found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');

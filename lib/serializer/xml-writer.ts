@@ -1,10 +1,10 @@
 // Infoset to XML text. Every envelope begins with the same prologue, which declares the namespaces of this project; any
 // other namespace is declared where it is needed. The text is joined from strings, because joining strings and encoding
 // the result once is the fastest way from JavaScript to bytes. Knows nothing of bytes or frames.
-import { SplitplaneError } from '../errors.js';
+import { tooDeep } from './xml-limits.js';
 import type { Envelope } from '../soap/envelope.js';
 import { XmlElement, type XmlAttribute, type XmlNode } from '../soap/infoset.js';
-import { Declarations, type Place } from './xml-declarations.js';
+import { Declarations, isDeclared, type Place } from './xml-declarations.js';
 import { writeOwnHeader } from './xml-own-form.js';
 import {
   EPILOGUE,
@@ -16,11 +16,11 @@ import {
   PROLOGUE_SCOPE,
 } from './xml-prologue.js';
 import {
+  checkLocalName,
   escapeText,
   escapeValue,
   isAscii,
   isBlank,
-  isNcName,
   isPlainText,
   isPlainValue,
 } from './xml-text.js';
@@ -165,12 +165,7 @@ export class XmlWriter {
   }
 
   #newSpelling(prefix: string, localName: string): Spelling {
-    if (!isNcName(localName) || (prefix === '' && localName === 'xmlns')) {
-      throw new SplitplaneError(
-        'INVALID_ARGUMENT',
-        `XML cannot carry the name ${JSON.stringify(localName)}. Use letters, digits, ".", "-" and "_", a letter first.`,
-      );
-    }
+    checkLocalName(localName, prefix === '');
     const name = prefix === '' ? localName : `${prefix}:${localName}`;
     const spelling = { open: `<${name}`, close: `</${name}>`, attribute: ` ${name}="`, ascii: isAscii(name) };
     if (this.#spellingCount === NAMES_MAX) {
@@ -185,15 +180,6 @@ export class XmlWriter {
   }
 }
 
-/** Whether an element can be written at a place with the prefix it asks for and without any declaration. */
-function isDeclared(element: XmlElement, place: Place): boolean {
-  const { scope, prefix, attributes } = element;
-  if (scope !== undefined && scope !== place.covered) return false;
-  if (place.declared?.resolve(prefix) !== element.namespace) return false;
-  for (const attribute of attributes) if (attribute.namespace !== '') return false;
-  return true;
-}
-
 /** A copy with line breaks between the elements of element-only content; what is too deep stays as it is. */
 function indented(element: XmlElement, depth: number, depthMax: number): XmlElement {
   const { namespace, localName, attributes, prefix, scope } = element;
@@ -205,11 +191,4 @@ function indented(element: XmlElement, depth: number, depthMax: number): XmlElem
   for (const child of inner) children.push(lineBreak, indented(child, depth + 1, depthMax));
   children.push(lineBreak.slice(0, -2));
   return new XmlElement(namespace, localName, children, attributes, prefix, scope);
-}
-
-function tooDeep(depthMax: number): SplitplaneError {
-  return new SplitplaneError(
-    'LIMIT_EXCEEDED',
-    `The message nests deeper than ${depthMax} elements. Flatten it.`,
-  );
 }

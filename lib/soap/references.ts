@@ -108,11 +108,30 @@ function readReference(element: XmlElement): Reference {
   }
   if (cid === undefined || !CID_PATTERN.test(cid)) throw refused('a cid is missing or malformed');
   if (tag !== undefined && !TAG_PATTERN.test(tag)) throw refused(`the tag of ${cid} is malformed`);
-  const lengthBytes = length !== undefined && LENGTH_PATTERN.test(length) ? Number(length) : NaN;
-  if (!Number.isSafeInteger(lengthBytes))
-    throw refused(`the length of ${cid} is missing, malformed or too large`);
+  const lengthBytes = length === undefined ? undefined : readLength(length);
+  if (lengthBytes === undefined) throw refused(`the length of ${cid} is missing, malformed or too large`);
   if (access === undefined) throw refused(`the access of ${cid} is none of ${ACCESSES.join(', ')}`);
   return { cid, tag, lengthBytes, access };
+}
+
+/** A reference from its parts as text; undefined when one of them is malformed. */
+export function parseReference(
+  cid: string,
+  tag: string | undefined,
+  length: string,
+  access: string,
+): Reference | undefined {
+  const lengthBytes = readLength(length);
+  const known = ACCESSES.find((one) => one === access);
+  if (!isCid(cid) || (tag !== undefined && !TAG_PATTERN.test(tag))) return undefined;
+  return lengthBytes === undefined || known === undefined
+    ? undefined
+    : { cid, tag, lengthBytes, access: known };
+}
+
+function readLength(text: string): number | undefined {
+  const length = LENGTH_PATTERN.test(text) ? Number(text) : NaN;
+  return Number.isSafeInteger(length) ? length : undefined;
 }
 
 /** Throws INVALID_ARGUMENT for references that no peer would accept. */

@@ -69,7 +69,7 @@ describe('info', () => {
       if (available === true) expect(capabilities).toHaveProperty('frameBytesMax');
       else expect(reason).toMatch(/\w+ \w+/);
     }
-    expect(encodings).toContain('xml');
+    expect(encodings).toEqual(['fastinfoset', 'xml']);
     expect(limits).toMatchObject({ inlineBytesMax: 4096, messageBytesMax: 1 << 20 });
   });
 
@@ -86,7 +86,7 @@ describe('ping', () => {
     const { host } = await Served.start(makeDirectory());
     const { code, lines } = await splitplane('ping', host, '--count', '3', '--interval', '0');
     expect(code).toBe(0);
-    expect(lines[0]).toMatch(/^PING 127\.0\.0\.1:\d+ .* over tcp, xml: 64 bytes of payload$/);
+    expect(lines[0]).toMatch(/^PING 127\.0\.0\.1:\d+ .* over tcp, fastinfoset: 64 bytes of payload$/);
     expect(lines.slice(1, 4).map((line) => line.replace(/time=[\d.]+/, 'time=T'))).toEqual(
       [1, 2, 3].map((sequence) => `64 bytes from ${host}: seq=${sequence} time=T ms`),
     );

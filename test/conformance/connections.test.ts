@@ -57,7 +57,7 @@ describe.each(TRANSPORTS)('$name', (transport) => {
       expect(connection.peer.transport).toBe(transport.transport);
       expect(connection.peer.localOnly).toBe(true);
       expect(connection.state).toBe('open');
-      expect(connection.encoding).toBe('xml');
+      expect(connection.encoding).toBe('fastinfoset');
       expect(connection.facts.transport).toBe(transport.transport);
     }
     if (transport.name === 'unix') {

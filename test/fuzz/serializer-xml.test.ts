@@ -5,97 +5,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Envelope } from '../../lib/soap/envelope.js';
 import { MessageRefusedError } from '../../lib/soap/fault.js';
-import { NamespaceScope, SOAP, WSA } from '../../lib/soap/namespaces.js';
-import { XmlElement, type XmlAttribute, type XmlNode } from '../../lib/soap/infoset.js';
-import { include, type Reference } from '../../lib/soap/references.js';
+import { SOAP, WSA } from '../../lib/soap/namespaces.js';
+import { XmlElement } from '../../lib/soap/infoset.js';
+import { include } from '../../lib/soap/references.js';
 import { xmlSerializer } from '../../lib/serializer/xml.js';
+import { envelope, tree } from '../support/envelopes.js';
 import { infoset, type PlainInfoset } from '../unit/serializer-infoset.js';
 
 const RUNS = 400;
-
-const isChar = (text: string): boolean =>
-  /^[\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]*$/u.test(text);
-const markup = fc.constantFrom(
-  '&',
-  '<',
-  '>',
-  '"',
-  "'",
-  '\t',
-  '\n',
-  '\r',
-  ']]>',
-  '&#10;',
-  '<!--',
-  '\u0085',
-  '\u2028',
-  ' ',
-);
-const text = fc
-  .array(fc.oneof(markup, fc.string({ unit: 'grapheme', maxLength: 6 }), fc.string({ maxLength: 6 })), {
-    maxLength: 5,
-  })
-  .map((parts) => parts.join(''))
-  .filter(isChar);
-const namespace = fc.constantFrom('', 'urn:a', 'urn:b', 'urn:a&b"<', SOAP, WSA);
-const prefix = fc.constantFrom('', 'a', 'b', 's', 'wsa', 'n1', 'xml', 'xmlns');
-const localName = fc.constantFrom(
-  'A',
-  'B',
-  'Body',
-  'Header',
-  'Include',
-  'a-b.c_1',
-  'sch\u00f6n',
-  '\u{10000}x',
-  '_',
-);
-const attributes: fc.Arbitrary<readonly XmlAttribute[]> = fc.uniqueArray(
-  fc.record({ namespace, localName, value: text, prefix }),
-  { maxLength: 4, selector: (attribute) => `{${attribute.namespace}}${attribute.localName}` },
-);
-const scope = fc.option(
-  fc
-    .dictionary(
-      fc.constantFrom('', 'a', 'b', 's', 'q', '\u00e9'),
-      fc.constantFrom('urn:a', 'urn:b', 'urn:c', SOAP),
-      {
-        maxKeys: 3,
-      },
-    )
-    .map((declarations) => NamespaceScope.of(declarations)),
-  { nil: undefined },
-);
-const { tree } = fc.letrec<{ tree: XmlElement; children: readonly XmlNode[] }>((tie) => ({
-  children: fc.array(fc.oneof({ depthSize: 'small' }, text, tie('tree')), { maxLength: 4 }),
-  tree: fc
-    .tuple(namespace, localName, tie('children'), attributes, prefix, scope)
-    .map((parts) => new XmlElement(...parts)),
-}));
-const block = tree.filter((element) => element.namespace !== WSA);
-const uri = fc.oneof(
-  fc.webUrl(),
-  text.map((value) => `urn:x${value}y`),
-);
-const reference: fc.Arbitrary<Reference> = fc.record({
-  cid: fc.stringMatching(/^[A-Za-z0-9._@-]{1,20}$/),
-  tag: fc.option(fc.constant(`${'Az09-_'.repeat(7)}A`), { nil: undefined }),
-  lengthBytes: fc.maxSafeNat(),
-  access: fc.constantFrom('read', 'write', 'atomic'),
-});
-const envelope = fc
-  .record({
-    action: uri,
-    to: uri,
-    relatesTo: fc.option(uri, { nil: undefined }),
-    replyTo: fc.option(uri, { nil: undefined }),
-    headers: fc.array(block, { maxLength: 2 }),
-    references: fc.uniqueArray(reference, { maxLength: 3, selector: ({ cid }) => cid }),
-    body: fc.array(tree, { maxLength: 3 }),
-  })
-  .map((init) =>
-    Envelope.of({ ...init, body: [...init.body, ...init.references.map(({ cid }) => include(cid))] }),
-  );
 
 interface Comparable {
   readonly header: readonly PlainInfoset[];

@@ -1,9 +1,9 @@
 // The steps of the decentralized operating system's flow chart that happen on the network, one test for each: two runtimes over TCP,
 // with a proxy between them that keeps what passes.
 import { describe, expect, test } from 'vitest';
-import { element, type XmlElement } from '../../lib/index.js';
+import { element, FastInfosetSerializer, type Envelope, type XmlElement } from '../../lib/index.js';
 import { compose, requestOf } from '../../lib/runtime/compose.js';
-import { DSSP, REFERENCES, SOAP } from '../../lib/soap/namespaces.js';
+import { DSSP, REFERENCES } from '../../lib/soap/namespaces.js';
 import { until } from '../support/events.js';
 import { Proxy } from '../support/proxy.js';
 import {
@@ -14,7 +14,6 @@ import {
   startKernel,
   startListening,
 } from '../support/runtimes.js';
-import { readXml } from '../support/xml.js';
 import { Camera, Frame, LARGE, Screen, SCREEN } from './services/screen.js';
 
 const TEST = 'urn:splitplane:test:steps';
@@ -49,6 +48,21 @@ async function frameOnItsWay() {
   return { home, away, sent, left, delivery, passed, end };
 }
 
+/** The first message among these bytes, in the encoding that both sides have: no shorter part of it is one. */
+function envelopeIn(bytes: string): Envelope | undefined {
+  const serializer = new FastInfosetSerializer();
+  const start = bytes.indexOf('\xe0\x00\x00\x01');
+  for (let end = start + 1; start >= 0 && end <= bytes.length; end++) {
+    try {
+      const envelope = serializer.decodeHeader(Buffer.from(bytes.slice(start, end), 'latin1'));
+      if (envelope.body.length > 0) return envelope;
+    } catch {
+      // Not all of it yet.
+    }
+  }
+  return undefined;
+}
+
 describe('a message crosses the network', () => {
   test("470 the network manager processes the tags that reference buffers in this machine's memory", async () => {
     const { away, sent, delivery, end } = await frameOnItsWay();
@@ -64,13 +78,14 @@ describe('a message crosses the network', () => {
 
   test('472 it serializes the message, tags included, with a serializer', async () => {
     const { delivery, passed, end } = await frameOnItsWay();
-    const [envelope] = /<s:Envelope[^]*?<\/s:Envelope>/.exec(passed()) ?? [];
-    const root = readXml(envelope ?? '');
-    const block = root.child(SOAP, 'Header')?.child(REFERENCES, 'References');
+    const envelope = envelopeIn(passed());
+    const block = envelope?.blocks.find((one) => one.is(REFERENCES, 'References'));
     expect(block?.elements().map((one) => one.attribute('tag'))).toEqual(
       delivery.envelope.references.map(({ tag }) => tag),
     );
-    expect(root.child(SOAP, 'Body')?.child(SCREEN, 'Frame')?.child(SCREEN, 'sequence')?.text()).toBe('1');
+    const [frame] = envelope?.body ?? [];
+    expect(frame?.is(SCREEN, 'Frame')).toBe(true);
+    expect(frame?.child(SCREEN, 'sequence')?.text()).toBe('1');
     await end();
   });
 
@@ -78,7 +93,7 @@ describe('a message crosses the network', () => {
     const { delivery, passed, end } = await frameOnItsWay();
     const sample = pattern(LARGE, 1).subarray(1000, 1064).toString('latin1');
     // The message is there, whole, and of the data not one byte has been sent: that waits for who wants it.
-    expect(passed()).toContain('</s:Envelope>');
+    expect(envelopeIn(passed())).toBeDefined();
     expect(passed().length).toBeLessThan(LARGE / 8);
     expect(passed()).not.toContain(sample);
     using resolved = await delivery.attached[0]?.resolve();

@@ -31,7 +31,7 @@ export function connection(id: number, also: Partial<ConnectionSnapshot> = {}): 
     peer: `host-${id}`,
     principal: 'anonymous',
     transport: 'tcp',
-    encoding: 'xml',
+    encoding: 'fastinfoset',
     state: 'open',
     sent: { messages: 0 },
     received: { messages: 0 },

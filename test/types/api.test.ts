@@ -163,6 +163,7 @@ test('every name is there at run time', () => {
     'ERROR_CODES',
     'Envelope',
     'Exposure',
+    'FastInfosetSerializer',
     'Message',
     'NetworkManager',
     'RegisteredBuffer',
