@@ -58,7 +58,7 @@ const PRESETS: Readonly<Record<SuiteName, Presets>> = {
   tcp: {
     full: {
       rounds: 3,
-      budget: { warmupMs: 600, measureMs: 800, timeoutMs: 20_000 },
+      budget: { warmupMs: 500, measureMs: 700, timeoutMs: 20_000 },
       soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000, timeoutMs: 240_000 },
     },
     quick: {
@@ -68,7 +68,7 @@ const PRESETS: Readonly<Record<SuiteName, Presets>> = {
     },
   },
   shm: {
-    full: { rounds: 3, budget: { warmupMs: 600, measureMs: 800, timeoutMs: 20_000 }, soak: NO_SOAK },
+    full: { rounds: 3, budget: { warmupMs: 500, measureMs: 700, timeoutMs: 20_000 }, soak: NO_SOAK },
     quick: { rounds: 1, budget: { warmupMs: 100, measureMs: 200, timeoutMs: 10_000 }, soak: NO_SOAK },
   },
   serializer: {
@@ -103,7 +103,8 @@ transport, unit, median, p99, p999 (latencies), cpuSecondsPerGB (user and system
 space), eventLoopDelayP99Ms, residentMiB (of the larger process, at its highest), soak (what moved, highest resident size), rounds,
 environment, commit. A GB is 1e9 bytes.
 --report writes one HTML page that needs nothing else, and beside it, in the folder figures, each figure as SVG.
---markdown replaces what stands between <!-- bench NAME --> and <!-- end bench NAME --> in a file, for each suite that was measured.
+--markdown replaces what stands between <!-- bench NAME --> and <!-- end bench NAME --> in a file, for each suite that was measured,
+with its tables, and with its figures where --report writes them.
 --from takes the rows of earlier runs for both, and joins them; without --suite nothing is measured. docs/BENCH.md tells the rest.
 
 Exit codes: 0 all measured, 1 something could not be measured, 2 wrong usage, 130 interrupted.`;

@@ -3,10 +3,18 @@
  * stand the tables of suite NAME, and nothing else in the document is touched. It must not know any file.
  */
 import { demandOf, judge, type Verdict } from './judge.js';
-import { KIB, type Row, type SubjectName, type Unit } from './measurement.js';
+import { KIB, type Row, type Unit } from './measurement.js';
+import { figuresOf } from './report/figures.js';
 import { formatFigure } from './table.js';
 import { SUITE_NAMES, TARGETS, type SuiteName } from './targets.js';
-import { describeCase, describeJudged, describeSubject, MODE_LABELS, SUBJECT_LABELS } from './words.js';
+import {
+  describeCase,
+  describeDemand,
+  describeJudged,
+  describeSubject,
+  MODE_LABELS,
+  SUBJECT_LABELS,
+} from './words.js';
 
 /** Points of curves: figures show them, and tables would be twice as long. */
 const CURVE_SIZES: readonly number[] = [4 * KIB, 64 * KIB, 256 * KIB];
@@ -29,12 +37,19 @@ export function hasSection(document: string): boolean {
   return SUITE_NAMES.some((name) => section(name).test(document));
 }
 
-/** The document with the tables of every suite that has rows, where it has a place for them. */
-export function replaceSections(document: string, rows: readonly Row[]): string {
+/**
+ * The document with the tables of every suite that has rows, where it has a place for them; and its figures, if `figuresPath` says where
+ * their files are as the document sees it.
+ */
+export function replaceSections(document: string, rows: readonly Row[], figuresPath?: string): string {
   return SUITE_NAMES.reduce((text, name) => {
     const ofSuite = rows.filter(({ suite }) => suite === name);
     if (ofSuite.length === 0) return text;
-    const tables = formatSuite(name, ofSuite);
+    const images =
+      figuresPath === undefined
+        ? []
+        : figuresOf(name, ofSuite).map(({ name: file, title }) => `![${title}](${figuresPath}/${file}.svg)`);
+    const tables = [formatSuite(name, ofSuite), ...images].join('\n\n');
     return text.replace(
       section(name),
       (_, begin: string, __, end: string) => `${begin}\n\n${tables}\n\n${end}`,
@@ -119,10 +134,10 @@ function formatVerdicts(verdicts: readonly Verdict[]): string {
   const lines = verdicts.map(({ target, row, own, peer, achieved, reached: isReached }) => {
     const mode = row?.mode ?? target.own.mode;
     const what = describeJudged(target.own, mode) + FIGURE_WORDS[target.figure];
-    const figures = own === null ? '–' : peer === null ? short(own) : `${short(own)} : ${short(peer)}`;
+    const figures = own === null || peer === null ? '–' : `${short(own)} : ${short(peer)}`;
     return [
       what,
-      readable(demandOf(target)),
+      describeDemand(demandOf(target)),
       figures,
       achieved === null ? '–' : short(achieved),
       isReached === null ? 'not measured' : isReached ? 'reached' : '**not reached**',
@@ -140,18 +155,6 @@ const FIGURE_WORDS = {
   copiesPerByte: ': copies per byte',
   eventLoopDelayP99Ms: ': p99 delay of the event loop, ms',
 } as const;
-
-/** Names of subjects as people know them. */
-function readable(demand: string): string {
-  const names = Object.keys(SUBJECT_LABELS) as SubjectName[];
-  return names
-    .sort((a, b) => b.length - a.length)
-    .reduce(
-      (text, name) => text.replace(new RegExp(`(x |of |and )${name}(?=$| )`), `$1${SUBJECT_LABELS[name]}`),
-      demand,
-    )
-    .replace(' x ', ' × ');
-}
 
 function short(value: number): string {
   if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en-US');

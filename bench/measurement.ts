@@ -118,7 +118,7 @@ export function transfersInFlight(transport: TransportName, size: number): numbe
 }
 
 /** Transfers under way at once, where that is what a curve is over. */
-export const CONCURRENCY = [1, 2, 4, 8, 16, 32, 64] as const;
+export const CONCURRENCY = [1, 2, 4, 8, 16, 64] as const;
 
 /** How long one measurement of one case may take. The warm-up is not measured; the timeout covers everything. */
 export interface Budget {

@@ -3,7 +3,7 @@
  * anything in them is measured or drawn.
  */
 import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import type { Outputs } from './command-line.js';
 import { BenchError, METRICS, type Row } from './measurement.js';
 import { hasSection, replaceSections } from './markdown.js';
@@ -37,13 +37,19 @@ export async function writeOutputs(
   if (jsonFile !== undefined) await writeFile(jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
   if (reportFile !== undefined) {
     await writeFile(reportFile, await drawPage(rows));
-    const folder = join(dirname(reportFile), 'figures');
+    const folder = figuresFolder(reportFile);
     await mkdir(folder, { recursive: true });
     for (const { name, svg } of drawFigures(rows)) await writeFile(join(folder, `${name}.svg`), svg);
   }
   if (markdownFile !== undefined) {
-    await writeFile(markdownFile, replaceSections(await read(markdownFile), rows));
+    const figures = reportFile && relative(dirname(markdownFile), figuresFolder(reportFile));
+    await writeFile(markdownFile, replaceSections(await read(markdownFile), rows, figures));
   }
+}
+
+/** Beside the page. */
+function figuresFolder(reportFile: string): string {
+  return join(dirname(reportFile), 'figures');
 }
 
 /** Rows that `writeOutputs` wrote. Rejects with a BenchError for anything else. */

@@ -103,6 +103,19 @@ function quantity({ metric, size, count }: Setting & Pick<Row, 'metric'>): strin
   }
 }
 
+/** What is demanded (judge.ts), with the names of subjects as people know them. */
+export function describeDemand(demand: string): string {
+  const names = Object.keys(SUBJECT_LABELS) as SubjectName[];
+  return names
+    .sort((a, b) => b.length - a.length)
+    .reduce(
+      (text, name) => text.replace(new RegExp(`(x |of |and )${name}(?=$| )`), `$1${SUBJECT_LABELS[name]}`),
+      demand,
+    )
+    .replace(' x ', ' × ')
+    .replace('(busy', `(${MODE_LABELS.busy}`);
+}
+
 /** The same of what is judged, in one of its modes. */
 export function describeJudged(task: Setting & Pick<Row, 'metric'>, mode: Mode | undefined): string {
   const details = [

@@ -13,8 +13,12 @@ import type { Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
 
 const PULLS_IN_FLIGHT = 4;
-/** HTTP/2 comes with a window of 64 KiB, and would wait for each. */
+/** HTTP/2 comes with a window of 64 KiB, and would wait for each; and with 10 MB for all that is under way, in megabytes. */
 const HTTP2_WINDOW_BYTES = 32 * MIB;
+const HTTP2_OPTIONS = {
+  settings: { initialWindowSize: HTTP2_WINDOW_BYTES },
+  maxSessionMemory: 1024,
+};
 
 export const HTTP_CASES: readonly Case[] = [
   { metric: 'pull', size: 64 * KIB, mode: 'event', brief: true },
@@ -75,10 +79,7 @@ export function httpTraffic(version: HttpVersion): Traffic {
 }
 
 function createHttp2Server(answer: (request: Readable, response: Writable) => void): http2.Http2Server {
-  const server = http2.createServer(
-    { settings: { initialWindowSize: HTTP2_WINDOW_BYTES } },
-    (request, response) => answer(request, response.stream),
-  );
+  const server = http2.createServer(HTTP2_OPTIONS, (request, response) => answer(request, response.stream));
   server.on('session', (session) => session.setLocalWindowSize(HTTP2_WINDOW_BYTES));
   return server;
 }
@@ -112,9 +113,7 @@ function http1Client(port: string): { ask: Ask; close: () => void } {
 }
 
 function http2Client(port: string): { ask: Ask; close: () => void } {
-  const session = http2.connect(`http://127.0.0.1:${port}`, {
-    settings: { initialWindowSize: HTTP2_WINDOW_BYTES },
-  });
+  const session = http2.connect(`http://127.0.0.1:${port}`, HTTP2_OPTIONS);
   session.once('connect', () => session.setLocalWindowSize(HTTP2_WINDOW_BYTES));
   return {
     ask: async (body) => {

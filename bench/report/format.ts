@@ -18,12 +18,14 @@ export function formatTime(us: number): string {
 
 /** Of something, a second. */
 export function formatRate(perSecond: number): string {
+  if (perSecond === 0) return '0';
   if (perSecond >= 1e6) return `${threeDigits(perSecond / 1e6)} M/s`;
   if (perSecond >= 1000) return `${threeDigits(perSecond / 1000)} k/s`;
   return `${threeDigits(perSecond)} /s`;
 }
 
 export function formatBandwidth(gigabytesPerSecond: number): string {
+  if (gigabytesPerSecond === 0) return '0';
   return gigabytesPerSecond >= 0.1
     ? `${threeDigits(gigabytesPerSecond)} GB/s`
     : `${threeDigits(gigabytesPerSecond * 1000)} MB/s`;
@@ -31,11 +33,11 @@ export function formatBandwidth(gigabytesPerSecond: number): string {
 
 /** Processor time for each GB. */
 export function formatCost(secondsPerGB: number): string {
-  return `${threeDigits(secondsPerGB)} s/GB`;
+  return secondsPerGB === 0 ? '0' : `${threeDigits(secondsPerGB)} s/GB`;
 }
 
 export function formatKilobytes(kilobytes: number): string {
-  return `${threeDigits(kilobytes)} kB`;
+  return kilobytes === 0 ? '0' : `${threeDigits(kilobytes)} kB`;
 }
 
 export function formatCount(count: number): string {

@@ -6,7 +6,14 @@ import { demandOf, judge, type Verdict } from '../judge.js';
 import { unitOf, type Environment, type Row } from '../measurement.js';
 import { formatFigure } from '../table.js';
 import { SUITE_NAMES, TARGETS, type SuiteName } from '../targets.js';
-import { describeCase, describeJudged, describeSubject, SUBJECT_LABELS, SUITE_LABELS } from '../words.js';
+import {
+  describeCase,
+  describeDemand,
+  describeJudged,
+  describeSubject,
+  SUBJECT_LABELS,
+  SUITE_LABELS,
+} from '../words.js';
 import type { Figure } from './figure.js';
 import { figuresOf } from './figures.js';
 import { paletteCss } from './palette.js';
@@ -127,7 +134,7 @@ function verdictPart(verdicts: readonly Verdict[]): string {
     const mode = row?.mode ?? target.own.mode;
     const what = describeJudged(target.own, mode);
     const state = reached === null ? 'none' : reached ? 'good' : 'bad';
-    return `<tr><td>${escape(what)}<small>${escape(FIGURE_WORDS[target.figure])} ${escape(demandOf(target))}</small></td>
+    return `<tr><td>${escape(what)}<small>${escape(FIGURE_WORDS[target.figure])} ${escape(describeDemand(demandOf(target)))}</small></td>
 <td class="number">${format(achieved)}</td><td class="number soft">${own === null || peer === null ? '' : `${format(own)} : ${format(peer)}`}</td>
 <td><span class="state ${state}">${STATE_WORDS[state]}</span></td></tr>`;
   });

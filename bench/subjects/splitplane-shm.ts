@@ -39,6 +39,7 @@ export const splitplaneShm: PairDefinition = {
     { metric: 'contended_rtt', size: 64, mode: 'adaptive' },
     { metric: 'contended_rtt', size: 64, mode: 'event' },
     { metric: 'message_rate', size: 64, mode: 'event' },
+    { metric: 'batch_rate', size: 64, mode: 'event' },
     { metric: 'buffer_rate', size: MIB, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'adaptive' },

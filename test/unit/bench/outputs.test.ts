@@ -70,7 +70,9 @@ test('rows, page, figures and tables are written, and rows can be read again', a
   expect(await readRows([outputs.jsonFile])).toEqual(rows);
   expect(await readRows([outputs.jsonFile, outputs.jsonFile])).toHaveLength(2 * rows.length);
   expect(readFileSync(outputs.reportFile, 'utf8')).toContain('<!doctype html>');
-  expect(readFileSync(outputs.markdownFile, 'utf8')).toContain('splitplane');
+  expect(readFileSync(outputs.markdownFile, 'utf8')).toContain(
+    '\n![TCP: latency against size](figures/tcp-latency.svg)\n',
+  );
   expect(readdirSync(`${directory}/figures`)).toContain('tcp-latency.svg');
 });
 
