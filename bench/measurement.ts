@@ -81,8 +81,8 @@ export interface Setting {
   readonly hosts?: 1 | 2;
   /** Of transfers of ours: without our own checksum over the bytes, as the tools that stand beside them. Computed where not told. */
   readonly checksum?: false;
-  /** Of messages of ours: not text XML. */
-  readonly encoding?: 'fastinfoset';
+  /** Of messages of ours, where encodings are compared; else what connections take by themselves, which is Fast Infoset. */
+  readonly encoding?: Encoding;
   /** Transfers kept under way, or connections, where their number is what is looked at. */
   readonly count?: number;
 }

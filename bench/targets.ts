@@ -45,7 +45,7 @@ const roundTrip = { metric: 'message_rtt', size: SMALL_BYTES } as const;
 const read = { metric: 'read_rtt', size: SMALL_BYTES } as const;
 const rate = { metric: 'message_rate', size: SMALL_BYTES } as const;
 const batches = { metric: 'batch_rate', size: SMALL_BYTES } as const;
-const binary = { encoding: 'fastinfoset' } as const;
+const text = { encoding: 'xml' } as const;
 
 /** Alike over TCP and shared memory. */
 const CONDUCT_TARGETS: readonly Target[] = [
@@ -64,6 +64,26 @@ const CONDUCT_TARGETS: readonly Target[] = [
   })),
 ];
 
+const MANY = 10_000;
+const IDLE_CONNECTION_KB = 20;
+
+/** What many idle connections cost: memory, and throughput of the one that is used. */
+const CONNECTION_TARGETS: readonly Target[] = [
+  {
+    own: { metric: 'connections_memory', size: SMALL_BYTES, count: MANY },
+    figure: 'median',
+    bound: 'below',
+    limit: IDLE_CONNECTION_KB,
+  },
+  {
+    own: { metric: 'connections_rate', size: SMALL_BYTES, count: MANY },
+    figure: 'median',
+    bound: 'at least',
+    limit: 0.9,
+    peers: [{ subject: 'splitplane', count: 1 }],
+  },
+];
+
 /** Both ways with the payload, and for the asking. */
 const exchangeTargets = (limit: number): readonly Target[] =>
   (['message_rtt', 'fetch_rtt'] as const).map((metric): Target => ({
@@ -76,7 +96,7 @@ const exchangeTargets = (limit: number): readonly Target[] =>
 
 const SMALL_TARGETS: readonly Target[] = [
   {
-    own: { ...roundTrip, ...binary, mode: 'adaptive' },
+    own: { ...roundTrip, mode: 'adaptive' },
     figure: 'median',
     bound: 'at most',
     limit: 0.25,
@@ -99,14 +119,21 @@ const SMALL_TARGETS: readonly Target[] = [
   ...exchangeTargets(0.6),
   { own: batches, figure: 'median', bound: 'at least', limit: BATCH_RATE.tcp },
   {
-    own: { ...rate, ...binary },
+    own: rate,
     figure: 'median',
     bound: 'at least',
     limit: 1,
     peers: [{ subject: 'zeromq' }],
   },
-  { own: rate, figure: 'median', bound: 'at least', limit: 0.15, peers: [{ subject: 'zeromq' }] },
+  {
+    own: { ...rate, ...text },
+    figure: 'median',
+    bound: 'at least',
+    limit: 0.15,
+    peers: [{ subject: 'zeromq' }],
+  },
   ...CONDUCT_TARGETS,
+  ...CONNECTION_TARGETS,
 ];
 
 const SHM_TARGETS: readonly Target[] = [
@@ -120,7 +147,7 @@ const SHM_TARGETS: readonly Target[] = [
   { own: { metric: 'buffer_rate', size: MIB }, figure: 'median', bound: 'at least', limit: 500_000 },
   { own: { ...read, mode: 'busy' }, figure: 'median', bound: 'below', limit: 1 },
   {
-    own: { ...roundTrip, ...binary, mode: 'adaptive' },
+    own: { ...roundTrip, mode: 'adaptive' },
     figure: 'median',
     bound: 'at most',
     limit: 0.15,

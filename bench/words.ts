@@ -1,7 +1,14 @@
 /**
  * What subjects, metrics and modes are called where people read: in documents and figures. Nothing is computed here.
  */
-import { formatSize, type Mode, type Row, type Setting, type SubjectName } from './measurement.js';
+import {
+  formatSize,
+  type Encoding,
+  type Mode,
+  type Row,
+  type Setting,
+  type SubjectName,
+} from './measurement.js';
 import type { SuiteName } from './targets.js';
 
 export const SUBJECT_LABELS: Readonly<Record<SubjectName, string>> = {
@@ -68,11 +75,16 @@ const METRIC_LABELS: Readonly<Record<Row['metric'], string>> = {
   soak_messages: 'growth of memory while messages go one way',
 };
 
-/** "request answered with 1 MiB, Fast Infoset". */
+export const ENCODING_LABELS: Readonly<Record<Encoding, string>> = {
+  fastinfoset: 'Fast Infoset',
+  xml: 'text XML',
+};
+
+/** "messages one way 64 B, text XML". */
 export function describeCase(task: Setting & Pick<Row, 'metric'>): string {
   const parts = [METRIC_LABELS[task.metric], quantity(task)].filter((part) => part !== '');
   const details = [
-    task.encoding === undefined ? '' : 'Fast Infoset',
+    task.encoding === undefined ? '' : ENCODING_LABELS[task.encoding],
     task.hosts === undefined ? '' : task.hosts === 1 ? 'within one host' : 'between two hosts',
   ].filter((part) => part !== '');
   return [parts.join(' '), ...details].join(', ');

@@ -3,7 +3,7 @@
  * anything beside us is left out. It must not know how they are drawn.
  */
 import { MIB, type Row } from '../measurement.js';
-import { describeSubject, SUITE_LABELS } from '../words.js';
+import { describeSubject, ENCODING_LABELS, SUITE_LABELS } from '../words.js';
 import type { SuiteName } from '../targets.js';
 import type { Axis, Entry, Figure, LineFigure, RankFigure, Series } from './figure.js';
 import {
@@ -88,7 +88,7 @@ export function figuresOf(suite: SuiteName, rows: readonly Row[]): readonly Figu
     lines(of('connections_rate'), {
       name: name('connections'),
       title: `${where}: throughput with many connections`,
-      subtitle: 'Messages over all connections together. More is better.',
+      subtitle: 'SOAP messages one way over one of them, the others idle. More is better.',
       x: counts('connections'),
       y: { label: 'messages', scale: 'linear', format: formatRate },
       of: (row) => row.median,
@@ -97,7 +97,7 @@ export function figuresOf(suite: SuiteName, rows: readonly Row[]): readonly Figu
     lines(of('connections_memory'), {
       name: name('connection-memory'),
       title: `${where}: memory of an idle connection`,
-      subtitle: 'Resident memory of one process for each connection. Less is better.',
+      subtitle: 'Resident memory that each adds to a process. Less is better.',
       x: counts('connections'),
       y: { label: 'memory', scale: 'linear', format: formatKilobytes },
       of: (row) => row.median,
@@ -193,11 +193,11 @@ function isWorthIt(shown: readonly Pick<Series, 'subject'>[], alone?: true): boo
   return shown.some(isOurs) && (alone === true || shown.some((each) => !isOurs(each)));
 }
 
-/** "splitplane, Fast Infoset, adaptive". */
+/** "splitplane, text XML, adaptive". */
 function nameOf(row: Row, among: readonly Row[]): string {
   const how = [
     ...(row.metric === 'batch_rate' ? ['in batches'] : []),
-    ...(row.encoding === undefined ? [] : ['Fast Infoset']),
+    ...(row.encoding === undefined ? [] : [ENCODING_LABELS[row.encoding]]),
   ];
   const [subject = '', ...modes] = describeSubject(row, among).split(', ');
   return [subject, ...how, ...modes].join(', ');

@@ -26,6 +26,7 @@ export const splitplaneShm: PairDefinition = {
       brief: true,
     })),
     ...MODES.map((mode): Case => ({ metric: 'message_rtt', size: 64, mode })),
+    { metric: 'message_rtt', size: 64, mode: 'adaptive', encoding: 'xml' },
     ...[4 * KIB, 64 * KIB].map((size): Case => ({
       metric: 'message_rtt',
       size,
@@ -39,6 +40,7 @@ export const splitplaneShm: PairDefinition = {
     { metric: 'contended_rtt', size: 64, mode: 'adaptive' },
     { metric: 'contended_rtt', size: 64, mode: 'event' },
     { metric: 'message_rate', size: 64, mode: 'event' },
+    { metric: 'message_rate', size: 64, mode: 'event', encoding: 'xml' },
     { metric: 'batch_rate', size: 64, mode: 'event' },
     { metric: 'buffer_rate', size: MIB, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'event' },

@@ -1,8 +1,9 @@
 /**
  * The subject `splitplane`: this project through its public API, in two processes over TCP. Bulk data is pulled out of, or
- * pushed into, one registered buffer of the peer, a few transfers in flight; messages are full SOAP envelopes in text XML.
+ * pushed into, one registered buffer of the peer, a few transfers in flight; messages are full SOAP envelopes,
+ * in the encoding that connections take by themselves unless text XML is asked for.
  */
-import { NetworkManager } from '../../lib/index.js';
+import { NetworkManager, XmlSerializer } from '../../lib/index.js';
 import { CONCURRENCY, KIB, MIB, type Case, type Mode } from '../measurement.js';
 import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
@@ -47,6 +48,7 @@ export const splitplane: PairDefinition = {
       brief: true,
     })),
     ...MODES.map((mode): Case => ({ metric: 'message_rtt', size: 64, mode })),
+    { metric: 'message_rtt', size: 64, mode: 'adaptive', encoding: 'xml' },
     ...[4 * KIB, 64 * KIB].map((size): Case => ({
       metric: 'message_rtt',
       size,
@@ -59,6 +61,7 @@ export const splitplane: PairDefinition = {
     { metric: 'contended_rtt', size: 64, mode: 'adaptive' },
     { metric: 'contended_rtt', size: 64, mode: 'event' },
     { metric: 'message_rate', size: 64, mode: 'event' },
+    { metric: 'message_rate', size: 64, mode: 'event', encoding: 'xml' },
     { metric: 'batch_rate', size: 64, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'event' },
     { metric: 'idle_cpu', size: 64, mode: 'adaptive' },
@@ -81,7 +84,8 @@ export const splitplane: PairDefinition = {
 export const splitplaneSubject = pairSubject(splitplane);
 
 function newManager(transport: string, task: Case, recorder: Recorder, signal: AbortSignal): NetworkManager {
-  const manager = new NetworkManager({ poll: task.mode, identity: 'bench' });
+  const serializers = task.encoding === 'xml' ? [new XmlSerializer()] : undefined;
+  const manager = new NetworkManager({ poll: task.mode, identity: 'bench', serializers });
   signal.addEventListener('abort', () => {
     manager.destroy();
   });
