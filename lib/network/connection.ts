@@ -80,8 +80,9 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   readonly closed: Promise<SplitplaneError>;
   readonly #owner: ConnectionOwner;
   readonly #session: number;
-  readonly #requests = new Map<string, PendingRequest>();
-  readonly #abandoned = new Set<string>();
+  // Made when they are needed: of thousands of connections most are idle.
+  #requests: Map<string, PendingRequest> | undefined;
+  #abandoned: Set<string> | undefined;
   #state: ConnectionState = 'connecting';
   #peer: Peer | undefined;
   #principal = '';
@@ -265,7 +266,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
         'A request needs a MessageID, so that its answer can relate to it.',
       );
     }
-    if (this.#requests.has(messageId)) {
+    const requests = (this.#requests ??= new Map<string, PendingRequest>());
+    if (requests.has(messageId)) {
       throw new SplitplaneError(
         'INVALID_ARGUMENT',
         `The request ${messageId} waits for its answer already. Await that, or send an envelope with an id of its own.`,
@@ -282,10 +284,10 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
         reject(reason);
       });
       const fail = (error: unknown): void => {
-        if (this.#requests.delete(messageId)) stopWatching?.();
+        if (requests.delete(messageId)) stopWatching?.();
         reject(error);
       };
-      this.#requests.set(messageId, {
+      requests.set(messageId, {
         resolve: (reply) => {
           stopWatching?.();
           resolve(reply);
@@ -298,10 +300,10 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
 
   /** Nobody waits for the answer any more: if it comes, it is dropped. */
   #abandon(messageId: string): void {
-    this.#requests.delete(messageId);
-    this.#abandoned.add(messageId);
-    if (this.#abandoned.size > ABANDONED_MAX)
-      this.#abandoned.delete(this.#abandoned.values().next().value as string);
+    this.#requests?.delete(messageId);
+    const abandoned = (this.#abandoned ??= new Set<string>());
+    abandoned.add(messageId);
+    if (abandoned.size > ABANDONED_MAX) abandoned.delete(abandoned.values().next().value as string);
   }
 
   #notOpen(): SplitplaneError {
@@ -350,13 +352,13 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   answered(message: Message): boolean {
     const { relatesTo } = message.envelope;
     if (relatesTo === undefined) return false;
-    const pending = this.#requests.get(relatesTo);
+    const pending = this.#requests?.get(relatesTo);
     if (pending !== undefined) {
-      this.#requests.delete(relatesTo);
+      this.#requests?.delete(relatesTo);
       pending.resolve(message);
       return true;
     }
-    if (!this.#abandoned.delete(relatesTo)) return false;
+    if (this.#abandoned?.delete(relatesTo) !== true) return false;
     message.release();
     return true;
   }
@@ -419,7 +421,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     this.#state = 'closed';
     this.#why = why;
     this.#outbox?.close(why);
-    for (const pending of [...this.#requests.values()]) pending.reject(why);
+    for (const pending of [...(this.#requests?.values() ?? [])]) pending.reject(why);
     this.#batches?.close();
     this.#settleClosed(why);
     this.emit('close', why);
@@ -430,9 +432,13 @@ function attached({ buffers }: SendOptions): number {
   return buffers === undefined ? 0 : attachedBytes(buffers);
 }
 
+const NO_CREDENTIALS = Buffer.alloc(0);
+
 /** What a hello says, as the hooks see it. */
 export function peerOf(hello: NativeHello): Peer {
-  const { dialed, identity, credentials, transport, localAddress, remoteAddress, localOnly, uid } = hello;
+  const { dialed, identity, transport, localAddress, remoteAddress, localOnly, uid } = hello;
+  // A buffer of nothing keeps memory outside of the heap all the same.
+  const credentials = hello.credentials.length === 0 ? NO_CREDENTIALS : hello.credentials;
   const nodeId = hello.nodeId.toString('hex');
   const peer = { nodeId, identity, credentials, dialed, transport, localAddress, remoteAddress, localOnly };
   return uid === undefined ? peer : { ...peer, uid };

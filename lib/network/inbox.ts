@@ -52,8 +52,9 @@ export class Inbox {
   readonly #dataplane: Dataplane;
   readonly #serializer: Serializer;
   readonly #receiver: Receiver;
-  readonly #signals = new Map<number, AbortController>();
-  readonly #canceled = new Set<number>();
+  // Made when they are needed: few messages are canceled, or asked whether they are.
+  #signals: Map<number, AbortController> | undefined;
+  #canceled: Set<number> | undefined;
   /** Messages whose authorization is still being asked: those behind them wait, so that order is kept. */
   #asking: Promise<void> | undefined;
 
@@ -96,37 +97,38 @@ export class Inbox {
   }
 
   canceled(id: number): void {
-    const controller = this.#signals.get(id);
+    const controller = this.#signals?.get(id);
     if (controller !== undefined) {
       controller.abort(new SplitplaneError('ABORTED', 'The sender canceled this message.'));
       return;
     }
-    this.#canceled.add(id);
-    if (this.#canceled.size > CANCELED_MAX)
-      this.#canceled.delete(this.#canceled.values().next().value as number);
+    const canceled = (this.#canceled ??= new Set<number>());
+    canceled.add(id);
+    if (canceled.size > CANCELED_MAX) canceled.delete(canceled.values().next().value as number);
     this.#receiver.withdraw(this.#connection, id);
   }
 
   /** The signal of a message that somebody handles. */
   signal(id: number): AbortSignal {
-    let controller = this.#signals.get(id);
+    const signals = (this.#signals ??= new Map<number, AbortController>());
+    let controller = signals.get(id);
     if (controller === undefined) {
       controller = new AbortController();
-      this.#signals.set(id, controller);
-      if (this.#canceled.delete(id)) this.canceled(id);
+      signals.set(id, controller);
+      if (this.#canceled?.delete(id) === true) this.canceled(id);
     }
     return controller.signal;
   }
 
   /** Whether its sender has canceled a message; cheaper than asking for its signal. */
   isCanceled(id: number): boolean {
-    return this.#canceled.has(id) || this.#signals.get(id)?.signal.aborted === true;
+    return this.#canceled?.has(id) === true || this.#signals?.get(id)?.signal.aborted === true;
   }
 
   /** Nobody handles the message any more. */
   forget(id: number): void {
-    this.#signals.delete(id);
-    this.#canceled.delete(id);
+    this.#signals?.delete(id);
+    this.#canceled?.delete(id);
   }
 
   /** Undefined when it could be judged at once. */
