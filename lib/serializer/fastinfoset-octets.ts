@@ -132,8 +132,3 @@ function utf8(text: string): string {
 export function flat(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1');
 }
-
-/** Whether `part` stands at this place: four times faster than startsWith, which compares characters one by one. */
-export function hasAt(octets: string, at: number, part: string): boolean {
-  return octets.slice(at, at + part.length) === part;
-}

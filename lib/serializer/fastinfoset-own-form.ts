@@ -15,7 +15,6 @@ import {
   flat,
   HAS_NAMESPACE,
   HAS_PREFIX,
-  hasAt,
   identifyingString,
   indexOnSecondBit,
   NAMESPACE_ATTRIBUTE,
@@ -23,6 +22,7 @@ import {
   plainChunk,
 } from './fastinfoset-octets.js';
 import { DECLARED, indexOf, VOCABULARY, VOCABULARY_URI } from './fastinfoset-vocabulary.js';
+import { hasAt } from './xml-text.js';
 
 const { prefixes, namespaces, elements, attributes } = VOCABULARY;
 

@@ -19,7 +19,6 @@ import {
   flat,
   HAS_NAMESPACE,
   HAS_PREFIX,
-  hasAt,
   LITERAL_ATTRIBUTE_NAME,
   LITERAL_ELEMENT_NAME,
   NAMESPACE_ATTRIBUTE,
@@ -29,7 +28,7 @@ import { ReadTables, type ReadName, type ReadTable } from './fastinfoset-tables.
 import { BUILT_IN_VOCABULARY, DECLARED_SCOPE, VOCABULARY } from './fastinfoset-vocabulary.js';
 import type { XmlLimits } from './xml-limits.js';
 import { checkUnique, declare, XmlRefusal } from './xml-names.js';
-import { isBlank } from './xml-text.js';
+import { hasAt, isBlank } from './xml-text.js';
 
 /** X.891, section 12.3: a document may begin with an XML declaration that says what follows. */
 const XML_DECLARATION = /^<\?xml (?:version='1\.[01]' )?encoding='finf'(?: standalone='(?:yes|no)')?\?>/;

@@ -1,6 +1,6 @@
-// Every limit that a peer can reach with text XML, in one place. The defaults let through what this project sends and
-// what other SOAP stacks send as headers. What exceeds them is refused within about a millisecond; a document that exhausts
-// them without exceeding one takes some milliseconds, in proportion to its bytes.
+// Every limit that a peer can reach with an envelope, in one place, whichever the encoding. The defaults let through what this
+// project sends and what other SOAP stacks send as headers. What exceeds them is refused within about a millisecond; a document
+// that exhausts them without exceeding one takes some milliseconds, in proportion to its bytes.
 import { SplitplaneError } from '../errors.js';
 import { REFERENCES_MAX } from '../soap/references.js';
 

@@ -7,6 +7,7 @@ import { NO_CHILDREN, XmlElement } from '../soap/infoset.js';
 import { XOP } from '../soap/namespaces.js';
 import { hasDuplicateCid, type Access, type Reference } from '../soap/references.js';
 import { EPILOGUE, MIDDLE, PROLOGUE, PROLOGUE_SCOPE } from './xml-prologue.js';
+import { hasAt } from './xml-text.js';
 
 const REFERENCES_START = '<sp:References>';
 const REFERENCES_END = '</sp:References>';
@@ -36,7 +37,7 @@ export interface OwnHeader {
 
 /** Reads the header of a document in our own form; undefined for any other document, right or wrong. */
 export function readOwnHeader(text: string): OwnHeader | undefined {
-  if (!text.startsWith(PROLOGUE)) return undefined;
+  if (!hasAt(text, 0, PROLOGUE)) return undefined;
   ADDRESSING.lastIndex = PROLOGUE.length;
   const found = ADDRESSING.exec(text);
   if (found === null) return undefined;
