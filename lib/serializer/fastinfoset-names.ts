@@ -5,8 +5,9 @@ import { identifyingString } from './fastinfoset-octets.js';
 import { VOCABULARY } from './fastinfoset-vocabulary.js';
 import { checkLocalName } from './xml-text.js';
 
-/** Names that are remembered; beyond this, all are forgotten before the next document, and remembered anew. */
-const NAMES_MAX = 1024;
+/** Names that are remembered, and their characters; beyond either, all are forgotten before the next document, and remembered anew. */
+export const NAMES_MAX = 1024;
+export const NAMES_CHARACTERS_MAX = 64 * 1024;
 
 /** The tables that documents of this side add to. X.891, sections 8.4 and 8.5. */
 export const enum Table {
@@ -60,6 +61,7 @@ export class Names {
   /** By namespace, then by local name. */
   readonly #names = new Map<string, Map<string, Name>>();
   #count = 0;
+  #characterCount = 0;
   /** How often the names were forgotten: an entry from before is not the one that a later document has. */
   generation = 0;
 
@@ -69,10 +71,9 @@ export class Names {
 
   /** To be called between documents. */
   trim(): void {
-    if (this.#count <= NAMES_MAX) return;
+    if (this.#count <= NAMES_MAX && this.#characterCount <= NAMES_CHARACTERS_MAX) return;
     for (const table of this.#strings) table.clear();
     this.#names.clear();
-    this.#count = 0;
     this.generation++;
     this.#fill();
   }
@@ -85,6 +86,7 @@ export class Names {
     const entry = new Entry(table, identifyingString(text));
     strings?.set(text, entry);
     this.#count++;
+    this.#characterCount += text.length;
     return entry;
   }
 
@@ -120,6 +122,7 @@ export class Names {
     elements.forEach((name, at) => keep(this.#of(name).element, at));
     attributes.forEach((name, at) => keep(this.#of(name).attribute, at));
     this.#count = 0;
+    this.#characterCount = 0;
   }
 
   #of({ prefix, namespace, localName }: (typeof VOCABULARY.elements)[number]): Name {

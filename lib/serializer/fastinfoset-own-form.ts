@@ -69,6 +69,8 @@ const ACCESS_OCTETS = Object.fromEntries(
 );
 /** Strings that are the same in many messages, remembered by each reader and writer; beyond this, all are forgotten. */
 const STRINGS_MAX = 256;
+/** A start that is longer than this is not remembered: what peers say may be in it. */
+const START_LENGTH_MAX = 1024;
 
 /** The octet of an element without attributes, of the first 32 in the vocabulary. */
 function element(localName: string): number {
@@ -107,6 +109,7 @@ export class OwnHeaderWriter {
     if (known?.to === to) return known.octets;
     const spelled = [TO, ACTION].map((name, at) => octet(name) + this.#spell(at === 0 ? to : action));
     const octets = flat(PROLOGUE + spelled.join(END));
+    if (octets.length > START_LENGTH_MAX) return octets;
     if (this.#starts.size === STRINGS_MAX) this.#starts.clear();
     this.#starts.set(action, { to, octets });
     return octets;

@@ -34,6 +34,7 @@ const TOP: Place = { declared: DECLARED_SCOPE, covered: DECLARED_SCOPE };
 const BLOCK_DEPTH = 3;
 /** Starts of elements that are remembered; beyond this, all are forgotten and remembered anew. */
 const STARTS_MAX = 256;
+const START_LENGTH_MAX = 512;
 
 const VALUES = new Map(VOCABULARY.attributeValues.map((value, at) => [value, attributeValueIndex(at + 1)]));
 const CHUNKS = new Map(VOCABULARY.chunks.map((text, at) => [text, chunkIndex(at + 1)]));
@@ -204,6 +205,7 @@ export class FastInfosetWriter {
   }
 
   #keepStart(namespace: string, localName: string, start: WrittenStart): void {
+    if (start.octets.length > START_LENGTH_MAX) return;
     let starts = this.#starts.get(namespace);
     if (starts === undefined) this.#starts.set(namespace, (starts = new Map<string, WrittenStart>()));
     starts.set(localName, start);

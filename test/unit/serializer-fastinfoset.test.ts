@@ -4,11 +4,13 @@
 import { describe, expect, test } from 'vitest';
 import { requestActionOf, responseActionOf, VERBS } from '../../lib/runtime/verbs.js';
 import { FastInfosetSerializer, fastInfosetSerializer } from '../../lib/serializer/fastinfoset.js';
+import { Names, NAMES_CHARACTERS_MAX, NAMES_MAX, Table } from '../../lib/serializer/fastinfoset-names.js';
 import { VOCABULARY } from '../../lib/serializer/fastinfoset-vocabulary.js';
 import { xmlSerializer } from '../../lib/serializer/xml.js';
 import { Envelope } from '../../lib/soap/envelope.js';
 import { MessageRefusedError } from '../../lib/soap/fault.js';
 import { element, XmlElement } from '../../lib/soap/infoset.js';
+import { SOAP } from '../../lib/soap/namespaces.js';
 import { include, type Reference } from '../../lib/soap/references.js';
 import { SHAPES } from '../support/envelopes.js';
 import {
@@ -88,6 +90,25 @@ describe('what is written reads back the same', () => {
       expect(read.body.length).toBe(body.length);
       expect(read.body.at(-1)?.localName).toBe(body.at(-1)?.localName);
     }
+  });
+});
+
+// Goal: what peers send is passed on by relays, and must not stay in memory because it was.
+describe('names that a writer remembers', () => {
+  test.each([
+    ['too many', Array.from({ length: NAMES_MAX + 1 }, (_, at) => `n${at}`)],
+    ['too long', Array.from({ length: 3 }, (_, at) => `${at}`.repeat(NAMES_CHARACTERS_MAX / 2))],
+  ])('are forgotten when they are %s, but for those of the vocabulary', (_what, strings) => {
+    const names = new Names();
+    const [first = ''] = strings;
+    const entry = names.string(Table.Namespace, first);
+    names.trim();
+    expect(names.string(Table.Namespace, first)).toBe(entry);
+    for (const text of strings) names.string(Table.Namespace, text);
+    names.trim();
+    expect(names.generation).toBe(1);
+    expect(names.string(Table.Namespace, first)).not.toBe(entry);
+    expect(names.string(Table.Namespace, SOAP).document).toBe(Infinity);
   });
 });
 
