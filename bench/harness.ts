@@ -18,6 +18,9 @@ import {
 import { median, medianOrNull, quantile } from './statistics.js';
 import type { Suite } from './suites.js';
 
+/** Rounds of a point of a curve: there are many, and nobody judges them. */
+const BRIEF_ROUNDS_MAX = 2;
+
 export interface RunOptions {
   readonly rounds: number;
   readonly budget: Budget;
@@ -60,14 +63,19 @@ export async function prepare(subjects: readonly Subject[]): Promise<void> {
   if (errors.length > 0) throw new AggregateError(errors, 'Some subjects cannot be measured here.');
 }
 
+function roundsOf({ brief }: Case, rounds: number): number {
+  return brief === true ? Math.min(BRIEF_ROUNDS_MAX, rounds) : rounds;
+}
+
 export async function runSuite(suite: Suite, options: RunOptions): Promise<RunResult> {
   const versions = await Promise.all(suite.subjects.map(async (subject) => subject.version?.()));
   const groups = groupByFigure(suite.subjects, versions);
-  const total = options.rounds * groups.reduce((sum, group) => sum + group.length, 0);
+  const total = groups.flat().reduce((sum, { task }) => sum + roundsOf(task, options.rounds), 0);
   let done = 0;
   for (let round = 0; round < options.rounds; round++) {
     for (const group of groups) {
       for (const entry of rotate(group, round)) {
+        if (round >= roundsOf(entry.task, options.rounds)) continue;
         const outcome = await measureOnce(entry, options.budget);
         if (outcome instanceof BenchError) entry.lastError = outcome;
         else entry.samples.push(outcome);

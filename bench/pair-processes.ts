@@ -92,7 +92,12 @@ export class Pair {
     const { module } = this.#traffic;
     const { address } = await this.#ask('server', { kind: 'serve', module, task: this.#task }, 'ready');
     send(this.#children.client, { kind: 'drive', module, task: this.#task, address });
-    while (!Object.values(await this.progress()).some(isFlowing)) await delay(FLOWING_POLL_MS);
+    while (!(await this.isFlowing())) await delay(FLOWING_POLL_MS);
+  }
+
+  /** Whether anything has arrived: in the measured interval, or before it since the beginning. */
+  async isFlowing(): Promise<boolean> {
+    return Object.values(await this.progress()).some(isFlowing);
   }
 
   async progress(): Promise<Both<ProcessProgress>> {

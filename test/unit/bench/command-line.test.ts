@@ -101,10 +101,9 @@ describe('selects', () => {
       plan.suite.subjects.map(({ cases }) => [...new Set(cases.map(({ metric }) => metric))]);
     expect(metricsOf(quick)).toEqual(metricsOf(full));
     expect(casesOf(quick).length).toBeLessThan(casesOf(full).length);
-    // What is judged is never left out.
-    expect(casesOf(full).filter(({ brief }) => brief !== true)).toEqual(
-      casesOf(full).filter((task) => casesOf(quick).includes(task) && task.brief !== true),
-    );
+    // Of what is judged only what takes ten thousand connections is left out.
+    const short = casesOf(full).filter(({ brief, count = 1 }) => brief !== true && count <= 1000);
+    expect(casesOf(quick)).toEqual(expect.arrayContaining(short));
   });
 
   test('several suites, or all of them, each with rounds and peers of its own', () => {

@@ -2,7 +2,7 @@
 // round only, and rounds in which each subject comes first once.
 import { expect, test } from 'vitest';
 import { prepare, runSuite, type Progress } from '../../../bench/harness.js';
-import { BenchError, MIB, UNTOLD, type Row, type Subject } from '../../../bench/measurement.js';
+import { BenchError, MIB, UNTOLD, type Budget, type Row, type Subject } from '../../../bench/measurement.js';
 import { BUDGET, ENVIRONMENT, sample, scripted } from './rows.js';
 
 const PULL = { metric: 'pull', size: MIB, mode: 'event' } as const;
@@ -93,6 +93,29 @@ test('what is compared runs back to back, and each round begins with another sub
     ...['splitplane pull', 'zeromq pull', 'splitplane message_rtt', 'zeromq message_rtt'],
     ...['zeromq pull', 'splitplane pull', 'zeromq message_rtt', 'splitplane message_rtt'],
   ]);
+});
+
+test('a point of a curve has fewer rounds, and half of the time', async () => {
+  const budgets: Budget[] = [];
+  const samples = [sample({ median: 1 }), sample({ median: 2 }), sample({ median: 9 })];
+  const brief = scripted('splitplane', { ...PULL, brief: true }, samples);
+  const noting: Subject = {
+    ...brief,
+    measure: (task, budget) => {
+      budgets.push(budget);
+      return brief.measure(task, budget);
+    },
+  };
+  const totals = new Set<number>();
+  const suite = { name: 'tcp' as const, transport: 'tcp', subjects: [noting], soaks: [] };
+  const { rows } = await runSuite(suite, {
+    ...{ rounds: 3, budget: { warmupMs: 10, measureMs: 30, timeoutMs: 500 } },
+    ...{ environment: ENVIRONMENT, commit: null, onProgress: ({ total }) => totals.add(total) },
+  });
+  expect(rows).toMatchObject([{ median: 1.5, rounds: 2 }]);
+  expect(rows[0]).not.toHaveProperty('brief');
+  expect(budgets).toEqual(Array(2).fill({ warmupMs: 5, measureMs: 15, timeoutMs: 500 }));
+  expect([...totals]).toEqual([2]);
 });
 
 test('between two hosts and within one are two figures, each with its peers next to it', async () => {
