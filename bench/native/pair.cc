@@ -67,12 +67,9 @@ class Player final : public TransportEvents {
     TransportContext context{tags_, pool_, random_};
     transport_ = Must(transport_name == "rdma" ? MakeRdmaTransport(context) : MakeTcpTransport(context),
                       transport_name.c_str());
-    pool_.set_observer([this](Region& region, bool added) {
-      if (!added) {
-        transport_->RemoveRegion(region);
-      } else {
-        Must(transport_->AddRegion(region), "region");
-      }
+    pool_.set_observer([this](Region& region, RegionChange change) {
+      if (change != RegionChange::kAdded) transport_->RemoveRegion(region);
+      if (change != RegionChange::kRemoved) Must(transport_->AddRegion(region), "region");
     });
   }
   ~Player() override {

@@ -106,6 +106,9 @@ export class Dataplane {
       closed: (session, why) => {
         handler.closed(session, fromNative(why) as SplitplaneError);
       },
+      regionGone: (region) => {
+        this.memory.regionGone(region);
+      },
       operation: (operation, code, low, high, error) => {
         this.#operations.ended(operation, code, low, high, error);
       },

@@ -32,6 +32,7 @@ export interface EventHandler {
   interrupted(session: number, why: Error): void;
   resumed(session: number): void;
   closed(session: number, why: Error): void;
+  regionGone(region: number): void;
 }
 
 class Arrived implements ArrivedMessage {
@@ -137,6 +138,9 @@ export function eventReader(
         break;
       case 13:
         handler.batch(a, b, events[at + 5] as number, contentAt(memory, at));
+        break;
+      case 14:
+        handler.regionGone(a);
         break;
     }
   };

@@ -37,10 +37,23 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
   readonly #handle: number;
   readonly #view: Buffer | undefined;
   readonly #file: OpenFile | undefined;
+  /**
+   * Whether `bytes` is another process's own memory, looked at where it is. It can be read, sent on and copied, and not be
+   * resolved into.
+   */
+  readonly readOnly: boolean;
   #released = false;
 
   /** @internal Made by Memory. */
-  constructor(memory: Memory, handle: number, length: number, view: Buffer | undefined, file?: OpenFile) {
+  constructor(
+    memory: Memory,
+    handle: number,
+    length: number,
+    view: Buffer | undefined,
+    file?: OpenFile,
+    readOnly = false,
+  ) {
+    this.readOnly = readOnly;
     this.#memory = memory;
     this.#handle = handle;
     this.length = length;
@@ -256,13 +269,35 @@ export class Memory {
 
   /**
    * A buffer of `length` bytes, 1 or more, whose contents are whatever was there before. Throws OUT_OF_MEMORY at the
-   * manager's limit.
+   * manager's limit. Memory for a session is apart from all other, so that its peer may be shown it whole.
    */
-  allocate(length: number): RegisteredBuffer {
+  allocate(length: number, session = 0): RegisteredBuffer {
     if (!Number.isSafeInteger(length) || length < 1) {
       throw new SplitplaneError('INVALID_ARGUMENT', `A buffer has 1 byte or more, not ${length}.`);
     }
-    const handle = native(() => this.engine.allocate(length));
+    const handle = native(() => this.engine.allocate(length, session));
+    return this.#own(new RegisteredBuffer(this, handle, length, this.#show(length)));
+  }
+
+  /**
+   * The memory behind a session's `tag`, where the peer itself has it: read-only, and without a copy. Undefined where it
+   * cannot be looked at from here.
+   */
+  view(session: number, tag: string, offset: number, length: number): RegisteredBuffer | undefined {
+    this.#shared.putTag(tag);
+    const handle = native(() => this.engine.view(session, offset, length));
+    return handle < 0
+      ? undefined
+      : this.#own(new RegisteredBuffer(this, handle, length, this.#show(length), undefined, true));
+  }
+
+  /** A region is gone from the engine; its memory goes when nobody has a view on it any more. */
+  regionGone(region: number): void {
+    this.#slabs.delete(region);
+  }
+
+  /** The buffer that the engine has just handed out. */
+  #show(length: number): Buffer {
     const region = this.#shared.allocatedRegion;
     const offset = this.#shared.allocatedOffset;
     let slab = this.#slabs.get(region);
@@ -271,7 +306,7 @@ export class Memory {
       slab = native(() => this.engine.regionBuffer(region));
       this.#slabs.set(region, slab);
     }
-    return this.#own(new RegisteredBuffer(this, handle, length, Buffer.from(slab, offset, length)));
+    return Buffer.from(slab, offset, length);
   }
 
   /**

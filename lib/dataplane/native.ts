@@ -188,7 +188,8 @@ export interface NativeEngine {
   setReferenced(referenced: boolean): void;
   shutdown(): void;
 
-  allocate(bytes: number): number;
+  allocate(bytes: number, session: number): number;
+  view(session: number, offset: number, length: number): number;
   release(handle: number, unlessBusy: number): number;
   holders(handle: number): number;
   exportTag(

@@ -32,7 +32,7 @@ export class Operations {
     return this.#pending.size;
   }
 
-  /** Posts what `post` posts (it answers the operation's number) and settles when that ended: the word an atomic found. */
+  /** Posts what `post` posts (it answers the operation's number, 0 for one that is over) and settles when that ended: the word an atomic found. */
   run(post: () => number, options: OperationOptions): Promise<bigint> {
     return new Promise((resolve, reject) => {
       if (options.signal?.aborted === true) {
@@ -40,6 +40,10 @@ export class Operations {
         return;
       }
       const number = native(post);
+      if (number === 0) {
+        resolve(0n);
+        return;
+      }
       const pending: Pending = { resolve, reject, reason: undefined, stopWatching: undefined };
       this.#pending.set(number, pending);
       if (options.signal === undefined && options.deadlineMs === undefined) return;

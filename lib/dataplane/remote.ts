@@ -112,6 +112,10 @@ export class RemoteBuffer {
       await this.#read(offset, length, into, options);
       return undefined;
     }
+    if (into === undefined) {
+      const view = this.#view(offset, length, options);
+      if (view !== undefined) return view;
+    }
     const buffer =
       into === undefined ? this.#access.memory.allocate(length) : this.#access.memory.register(into);
     try {
@@ -160,6 +164,13 @@ export class RemoteBuffer {
   /** Adds `delta` to the word at `offset`, modulo 2^64, as one step. Settles with the word before. */
   fetchAndAdd(offset: number, delta: bigint, options: OperationOptions = {}): Promise<bigint> {
     return this.#atomic(FETCH_AND_ADD, offset, delta, 0n, options);
+  }
+
+  /** The owner's own memory, where it can be seen from here. */
+  #view(offset: number, length: number, options: OperationOptions): RegisteredBuffer | undefined {
+    const { tag } = this;
+    if (tag === undefined || options.signal?.aborted === true) return undefined;
+    return this.#access.memory.view(this.#session, tag, offset, length);
   }
 
   async #atomic(kind: number, offset: number, operand: bigint, compare: bigint, options: OperationOptions) {

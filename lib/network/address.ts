@@ -2,6 +2,7 @@
 // host. Resolves host names. Knows the names of transports, not their ways.
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { SplitplaneError } from '../errors.js';
 
 /** The port that is meant when an address names none. */
@@ -9,7 +10,7 @@ export const DEFAULT_PORT = 7350;
 
 /** Where to listen or connect. */
 export interface Address {
-  /** `tcp`, or another that `info` lists; `auto` leaves the choice to the manager. */
+  /** `tcp`, or another that `info` lists; `auto` leaves the choice to the manager, which is all that a unix socket can do. */
   readonly transport: string;
   /** A host name or literal address, without brackets; undefined for a unix socket. */
   readonly host: string | undefined;
@@ -18,7 +19,7 @@ export interface Address {
   readonly path: string | undefined;
 }
 
-const FORMS = 'HOST:PORT, [IPV6]:PORT, tcp://HOST:PORT, rdma://HOST:PORT, dos://HOST:PORT/NAME or unix:/PATH';
+const FORMS = 'HOST:PORT, [IPV6]:PORT, shm://HOST:PORT, rdma://HOST:PORT, tcp://HOST:PORT, dos://HOST:PORT/NAME or unix:/PATH';
 /** The longest path that sockaddr_un holds. */
 const UNIX_PATH_BYTES_MAX = 107;
 
@@ -28,7 +29,7 @@ export function parseAddress(text: string): Address {
     const path = text.slice('unix:'.length);
     const bytes = Buffer.byteLength(path);
     if (bytes === 0 || bytes > UNIX_PATH_BYTES_MAX || path.includes('\0')) throw invalid(text);
-    return { transport: 'tcp', host: undefined, port: 0, path };
+    return { transport: 'auto', host: undefined, port: 0, path };
   }
   const match =
     /^(?:([a-z]+):\/\/)?(?:\[([0-9A-Fa-f:.]+(?:%[^\]/]+)?)\]|([^:/[\]\s]+))(?::(\d{1,5}))?(?:\/.*)?$/.exec(
@@ -63,6 +64,13 @@ export async function literalAddress(address: Address): Promise<string> {
 export function isLocal(literal: string): boolean {
   if (literal.startsWith('unix:')) return true;
   return /^127\.|^\[::1\]:|^\[::ffff:127\./i.test(literal);
+}
+
+/** Whether a literal address is one of this host's: a process that listens there is on it. */
+export function isOfThisHost(literal: string): boolean {
+  if (isLocal(literal) || /^(0\.0\.0\.0|\[::\]):/.test(literal)) return true;
+  const [host = ''] = literal.slice(0, literal.lastIndexOf(':')).replace(/[[\]]/g, '').split('%');
+  return Object.values(networkInterfaces()).some((ways) => ways?.some(({ address }) => address === host));
 }
 
 /** The form that people write and connect() takes; `auto` leaves the choice of the transport open. */

@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import type { Dataplane } from '../dataplane/dataplane.js';
 import type { ArrivedMessage } from '../dataplane/events.js';
 import type { Access, Exposure } from '../dataplane/exposure.js';
-import type { BufferSlices } from '../dataplane/memory.js';
+import type { BufferSlices, RegisteredBuffer } from '../dataplane/memory.js';
 import type { NativeHello, PassedOver, SessionFacts } from '../dataplane/native.js';
 import { abortedError, watch, type OperationOptions } from '../dataplane/operations.js';
 import type { RemoteBuffer } from '../dataplane/remote.js';
@@ -133,6 +133,17 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     const facts = this.#owner.dataplane.session(this.#session);
     if (facts === undefined || this.#inbox === undefined) throw this.#notOpen();
     return { ...facts, inbox: { ...this.#inbox.counters }, messagesWaiting: this.#outbox?.waitingCount ?? 0 };
+  }
+
+  /**
+   * A registered buffer for what goes to this peer and nobody else: a peer on this host that shares memory looks at it
+   * where it is, whatever its size, which it may do with no other memory. The peer can read all that was ever put into such
+   * buffers of this connection, also after a tag has ended. Contents undefined; the caller releases it. Throws
+   * OUT_OF_MEMORY, and CLOSED when the connection is.
+   */
+  allocate(length: number): RegisteredBuffer {
+    if (this.#state === 'closed' || this.#inbox === undefined) throw this.#notOpen();
+    return this.#owner.dataplane.memory.allocate(length, this.#session);
   }
 
   /** Whether messages wait for room: await `drain`, or the promise of send(), before sending more. */

@@ -88,7 +88,9 @@ function openOnce(
   }
   return {
     address: formatAddress(scheme, bound),
-    addresses: transports.filter((name) => opened.has(name)).map((name) => formatAddress(name, bound)),
+    addresses: [
+      ...new Set(transports.filter((name) => opened.has(name)).map((name) => formatAddress(name, bound))),
+    ],
     passedOver,
     listeners: [...opened.values()],
   };

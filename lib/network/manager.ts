@@ -200,7 +200,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     checkPlaintext(address, isLocal(literal), allowInsecure);
     this.#checkOpen();
     const { transports, connectionsMax } = this.#options;
-    const usable = transportsFor(parsed, transports, this.#dataplane.transports);
+    const usable = transportsFor(parsed, literal, transports, this.#dataplane.transports);
     const { listeners, ...where } = openListeners(this.#dataplane, parsed.transport, usable, literal, {
       connectionsMax,
       trustedPeers,
@@ -240,7 +240,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     this.#checkOpen();
     const expectedNodeId =
       options.expectedNodeId === undefined ? undefined : nodeIdBytes(options.expectedNodeId);
-    const transports = transportsFor(parsed, allowed, this.#dataplane.transports);
+    const transports = transportsFor(parsed, literal, allowed, this.#dataplane.transports);
     const session = this.#dataplane.connect(transports, literal, {
       dataChannels,
       trustedPeer,

@@ -1,7 +1,7 @@
 // Which transports an address may be reached over. Knows their names and whether they work here, and nothing of how.
 import { SplitplaneError } from '../errors.js';
 import type { TransportFacts } from '../dataplane/native.js';
-import type { Address } from './address.js';
+import { isOfThisHost, type Address } from './address.js';
 
 /** The names, if they are those of different transports out of `known`. Throws INVALID_ARGUMENT. */
 export function checkTransports(names: readonly string[], known: readonly string[]): readonly string[] {
@@ -24,10 +24,14 @@ export function checkTransports(names: readonly string[], known: readonly string
  */
 export function transportsFor(
   address: Address,
+  literal: string,
   allowed: readonly string[],
   known: readonly TransportFacts[],
 ): readonly string[] {
-  const wanted = address.transport === 'auto' ? allowed : [address.transport];
+  const wanted =
+    address.transport === 'auto'
+      ? allowed.filter((name) => leadsThere(name, literal) || allowed.length === 1)
+      : [address.transport];
   const obstacles = wanted.map((name) => obstacle(name, allowed, known));
   if (obstacles.includes(undefined)) return wanted;
   const [first = ''] = wanted;
@@ -38,6 +42,12 @@ export function transportsFor(
       ? `The transport ${first} cannot be used: ${obstacles[0] ?? ''}.`
       : `No transport can be used here. ${reasons}.`,
   );
+}
+
+/** Whether an address is of a kind that a transport could reach at all: there is no word to be lost about one that could not. */
+function leadsThere(name: string, literal: string): boolean {
+  if (literal.startsWith('unix:')) return name !== 'rdma';
+  return name !== 'shm' || isOfThisHost(literal);
 }
 
 /** Why a transport cannot be used; undefined: it can. */

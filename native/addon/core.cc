@@ -3,12 +3,14 @@
 
 #include "native/base/check.h"
 #include "native/rdma/rdma_transport.h"
+#include "native/shm/shm_transport.h"
 #include "native/tcp/tcp_transport.h"
 
 namespace splitplane::addon {
 
 std::span<const TransportEntry> AllTransports() {
   static constexpr TransportEntry kTransports[] = {
+      {"shm", &MakeShmTransport},
       {"rdma", &MakeRdmaTransport},
       {"tcp", &MakeTcpTransport},
   };

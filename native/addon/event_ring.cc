@@ -98,6 +98,7 @@ void EventRing::OnNotified(uint64_t cookie) { Add(EventKind::kNotified, {double(
 void EventRing::OnTagEnded(uint64_t cookie, Code why) {
   Add(EventKind::kTagEnded, {double(cookie), double(why)});
 }
+void EventRing::OnRegionGone(uint32_t region) { Add(EventKind::kRegionGone, {double(region)}); }
 void EventRing::OnInterrupted(SessionId session, const Status& why) {
   Add(EventKind::kInterrupted, {double(session), AddDetail(why)});
 }

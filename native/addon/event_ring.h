@@ -29,6 +29,7 @@ enum class EventKind : uint8_t {
   kResumed = 11,         // session
   kClosed = 12,          // session, detail
   kBatch = 13,           // session, id, content offset, content length, count
+  kRegionGone = 14,      // region
 };
 
 class EventRing final : public EngineEvents {
@@ -59,6 +60,7 @@ class EventRing final : public EngineEvents {
   void OnOperation(OperationId operation, const Status& status, uint64_t atomic_value) override;
   void OnNotified(uint64_t cookie) override;
   void OnTagEnded(uint64_t cookie, Code why) override;
+  void OnRegionGone(uint32_t region) override;
   void OnInterrupted(SessionId session, const Status& why) override;
   void OnResumed(SessionId session) override;
   void OnClosed(SessionId session, const Status& why) override;

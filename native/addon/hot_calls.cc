@@ -61,16 +61,32 @@ class EngineCall : public HotCall<N> {
   Engine* engine;
 };
 
-// allocate(bytes): handle; the call block's list gets [region, offset in the region]
-napi_value Allocate(napi_env env, napi_callback_info info) {
-  EngineCall<1> call(env, info);
-  if (call.engine == nullptr) return nullptr;
-  auto buffer = call.engine->pool().Allocate(uint64_t(call.Number(0)));
-  if (!buffer.ok()) return call.Return(buffer.status());
+// Keeps a buffer and tells where it lies: the call block's list gets [region, offset in the region].
+template <size_t N>
+napi_value ReturnBuffer(EngineCall<N>& call, BufferRef buffer) {
   auto* out = reinterpret_cast<double*>(&call.core->shared().call[kListAt]);
-  out[0] = (*buffer)->region().id();
-  out[1] = double((*buffer)->offset());
-  return call.Return(double(call.core->Keep(std::move(buffer).value())));
+  out[0] = buffer->region().id();
+  out[1] = double(buffer->offset());
+  return call.Return(double(call.core->Keep(std::move(buffer))));
+}
+
+// allocate(bytes, session that it is for (0: none)): handle
+napi_value Allocate(napi_env env, napi_callback_info info) {
+  EngineCall<2> call(env, info);
+  if (call.engine == nullptr) return nullptr;
+  auto buffer = call.engine->pool().Allocate(uint64_t(call.Number(0)), call.Unsigned(1));
+  return buffer.ok() ? ReturnBuffer(call, std::move(buffer).value()) : call.Return(buffer.status());
+}
+
+// view(session, offset, length): handle of a read-only buffer over the memory behind the tag in the call
+// block, or -1 where it cannot be looked at from here
+napi_value View(napi_env env, napi_callback_info info) {
+  EngineCall<3> call(env, info);
+  if (call.engine == nullptr) return nullptr;
+  auto buffer = call.engine->View(call.Unsigned(0), call.TagArgument(), uint64_t(call.Number(1)),
+                                  uint64_t(call.Number(2)));
+  if (buffer.ok()) return ReturnBuffer(call, std::move(buffer).value());
+  return buffer.status().no_resource() ? call.Return(-1.0) : call.Return(buffer.status());
 }
 
 // release(handle, unless busy): 0 let go, 1 not, because tags or operations still hold the memory
@@ -191,13 +207,16 @@ napi_value Consume(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// read(session, offset, slices, checksum): operation. The tag is in the call block, the target's slices in
-// its list.
+// read(session, offset, slices, checksum): operation, or 0 when every byte is in place already. The tag is in
+// the call block, the target's slices in its list.
 napi_value Read(napi_env env, napi_callback_info info) {
   EngineCall<4> call(env, info);
   if (call.engine == nullptr) return nullptr;
   auto slices = call.Slices(call.Unsigned(2));
   if (!slices.ok()) return call.Return(slices.status());
+  if (call.engine->ReadNow(call.Unsigned(0), call.TagArgument(), uint64_t(call.Number(1)), *slices)) {
+    return call.Return(0.0);
+  }
   auto operation = call.engine->Read(call.Unsigned(0), call.TagArgument(), {}, uint64_t(call.Number(1)),
                                      std::move(slices).value(), {.checksum = call.Unsigned(3) != 0});
   return operation.ok() ? call.Return(double(*operation)) : call.Return(operation.status());
@@ -239,6 +258,7 @@ napi_value CancelOperation(napi_env env, napi_callback_info info) {
 std::vector<Napi::ClassPropertyDescriptor<EngineObject>> HotCalls(Napi::Env) {
   constexpr std::pair<const char*, napi_callback> kCalls[] = {
       {"allocate", Allocate},
+      {"view", View},
       {"release", Release},
       {"holders", Holders},
       {"exportTag", ExportTag},

@@ -56,14 +56,88 @@ MemoryPool::~MemoryPool() {
   }
 }
 
-Result<BufferRef> MemoryPool::Allocate(uint64_t bytes) {
+Result<BufferRef> MemoryPool::Allocate(uint64_t bytes, AudienceId audience) {
   if (bytes == 0) return InvalidRange("allocate", "a buffer has at least one byte");
-  Result<PoolSlot*> slot = bytes <= kSlotBytesMax ? TakeSlot(bytes) : TakeLargeSlot(bytes);
+  Shelf& shelf = ShelfOf(audience);
+  Result<PoolSlot*> slot =
+      bytes <= kSlotBytesMax ? TakeSlot(shelf, bytes, audience) : TakeLargeSlot(shelf, bytes, audience);
   if (!slot.ok()) return slot.status();
   (*slot)->length_ = bytes;
   charged_bytes_ += (*slot)->charged;
-  if ((*slot)->slab().used_++ == 0) LeaveWarm(&(*slot)->slab());
+  SlabRegion& slab = (*slot)->slab();
+  if (slab.used_++ == 0) LeaveWarm(&slab);
+  slab.uses_++;
   return HandOut(*slot);
+}
+
+MemoryPool::Shelf& MemoryPool::ShelfOf(AudienceId audience) {
+  return audience == kNoAudience ? shelf_ : shelves_[audience];
+}
+
+MemoryPool::Shelf* MemoryPool::FindShelf(AudienceId audience) {
+  if (audience == kNoAudience) return &shelf_;
+  const auto found = shelves_.find(audience);
+  return found == shelves_.end() ? nullptr : &found->second;
+}
+
+bool MemoryPool::Dedicate(const Buffer& buffer, AudienceId audience) {
+  Region& region = buffer.region();
+  if (region.audience() != kNoAudience || region.kind() != Region::Kind::kSlab) {
+    return region.audience() == audience;
+  }
+  auto& slab = static_cast<SlabRegion&>(region);
+  // More slots would be handed out to others later.
+  const bool alone = slab.slot_bytes_ * 2 > slab.length();
+  if (!alone || !slab.pristine()) return false;
+  slab.Dedicate(audience);
+  ShelfOf(audience);
+  if (slab.slot_bytes_ > kSlotBytesMax) return true;
+  SizeClass& size_class = shelf_.classes[ClassOf(slab.slot_bytes_)];
+  if (size_class.growing == &slab) size_class.growing = nullptr;
+  return true;
+}
+
+void MemoryPool::EndAudience(AudienceId audience) {
+  const auto found = shelves_.find(audience);
+  if (audience == kNoAudience || found == shelves_.end()) return;
+  shelves_.erase(found);
+  std::vector<SlabRegion*> idle;
+  for (const std::unique_ptr<PoolRegion>& region : regions_) {
+    if (region->kind() != Region::Kind::kSlab || region->audience() != audience) continue;
+    auto* slab = static_cast<SlabRegion*>(region.get());
+    if (slab->used_ == 0) idle.push_back(slab);
+  }
+  for (SlabRegion* slab : idle) Unmap(slab);
+}
+
+Region& MemoryPool::AddForeign(std::shared_ptr<Mapping> mapping, ViewOwner& owner) {
+  auto region = std::make_unique<ForeignRegion>(next_region_id_++, std::move(mapping), owner);
+  ForeignRegion& added = *region;
+  AddRegion(std::move(region));
+  return added;
+}
+
+BufferRef MemoryPool::View(Region& foreign, uint64_t offset, uint64_t length, uint64_t number) {
+  SPLITPLANE_CHECK(foreign.kind() == Region::Kind::kForeign && offset <= foreign.length() &&
+                   length <= foreign.length() - offset);
+  auto& region = static_cast<ForeignRegion&>(foreign);
+  ForeignRegion::View* view = region.free_;
+  if (view) {
+    region.free_ = view->next_free;
+    view->offset_ = offset;
+    view->length_ = length;
+  } else {
+    view = &region.views_.emplace_back(region, offset, length);
+  }
+  view->number = number;
+  region.used_++;
+  return HandOut(view);
+}
+
+void MemoryPool::EndForeign(Region& foreign) {
+  auto& region = static_cast<ForeignRegion&>(foreign);
+  region.owner_ = nullptr;
+  if (region.used_ == 0) RemoveRegion(&region);
 }
 
 Result<BufferRef> MemoryPool::RegisterUser(uint8_t* data, uint64_t bytes, std::function<Status()> check,
@@ -112,11 +186,11 @@ Status MemoryPool::CheckRoom(uint64_t bytes) const {
                            " are in use; release buffers, or give the pool a higher limit");
 }
 
-Result<PoolSlot*> MemoryPool::TakeSlot(uint64_t bytes) {
+Result<PoolSlot*> MemoryPool::TakeSlot(Shelf& shelf, uint64_t bytes, AudienceId audience) {
   const size_t index = ClassOf(bytes);
   const uint64_t slot_bytes = kSlotBytesMin << index;
   if (Status room = CheckRoom(slot_bytes); !room.ok()) return room;
-  SizeClass& size_class = classes_[index];
+  SizeClass& size_class = shelf.classes[index];
   if (PoolSlot* slot = size_class.free) {
     size_class.free = slot->next_free;
     return slot;
@@ -124,7 +198,7 @@ Result<PoolSlot*> MemoryPool::TakeSlot(uint64_t bytes) {
   PoolSlot* slot = size_class.growing ? size_class.growing->NewSlot() : nullptr;
   if (!slot) {
     Result<SlabRegion*> slab =
-        AddSlab(slot_bytes, std::clamp(slot_bytes * kSlotsPerSlab, kSlabBytesMin, kSlabBytesMax));
+        AddSlab(slot_bytes, std::clamp(slot_bytes * kSlotsPerSlab, kSlabBytesMin, kSlabBytesMax), audience);
     if (!slab.ok()) return slab.status();
     size_class.growing = *slab;
     slot = (*slab)->NewSlot();
@@ -133,23 +207,24 @@ Result<PoolSlot*> MemoryPool::TakeSlot(uint64_t bytes) {
   return slot;
 }
 
-Result<PoolSlot*> MemoryPool::TakeLargeSlot(uint64_t bytes) {
+Result<PoolSlot*> MemoryPool::TakeLargeSlot(Shelf& shelf, uint64_t bytes, AudienceId audience) {
   if (Status room = CheckRoom(bytes); !room.ok()) return room;
   const uint64_t rounded = (bytes + kLargeRounding - 1) / kLargeRounding * kLargeRounding;
   if (Status room = CheckRoom(rounded); !room.ok()) return room;
   // The smallest that fits; one of more than twice the size waits for somebody who needs it.
-  auto best = spare_.end();
-  for (auto slab = spare_.begin(); slab != spare_.end(); ++slab) {
+  std::vector<SlabRegion*>& spare = shelf.spare;
+  auto best = spare.end();
+  for (auto slab = spare.begin(); slab != spare.end(); ++slab) {
     const uint64_t length = (*slab)->length();
     if (length < rounded || length / 2 > rounded) continue;
-    if (best == spare_.end() || length < (*best)->length()) best = slab;
+    if (best == spare.end() || length < (*best)->length()) best = slab;
   }
   PoolSlot* slot = nullptr;
-  if (best != spare_.end()) {
+  if (best != spare.end()) {
     slot = &(*best)->slots_.front();
-    spare_.erase(best);
+    spare.erase(best);
   } else {
-    Result<SlabRegion*> slab = AddSlab(rounded, rounded);
+    Result<SlabRegion*> slab = AddSlab(rounded, rounded, audience);
     if (!slab.ok()) return slab.status();
     slot = (*slab)->NewSlot();
   }
@@ -161,23 +236,48 @@ void MemoryPool::ReturnSlot(PoolSlot* slot) {
   SlabRegion* slab = &slot->slab();
   NoteReturned(*slot);
   charged_bytes_ -= slot->charged;
+  const bool emptied = --slab->used_ == 0;
+  Shelf* shelf = FindShelf(slab->audience());
+  if (!shelf) {
+    if (emptied) Unmap(slab);
+    return;
+  }
   const bool large = slab->slot_bytes_ > kSlotBytesMax;
   if (large) {
-    spare_.push_back(slab);
+    shelf->spare.push_back(slab);
   } else {
-    SizeClass& size_class = classes_[ClassOf(slab->slot_bytes_)];
+    SizeClass& size_class = shelf->classes[ClassOf(slab->slot_bytes_)];
     slot->next_free = size_class.free;
     size_class.free = slot;
   }
-  if (--slab->used_ == 0) EnterWarm(slab);
-  if (large && spare_.size() > kSpareSlabsMax) UnmapOldestSpare();
+  if (large && shelf->spare.size() > kSpareSlabsMax) {
+    SlabRegion* oldest = shelf->spare.front();
+    TakeOffShelf(*shelf, oldest);
+    Unmap(oldest);
+  }
+  if (emptied) EnterWarm(slab);
 }
 
-void MemoryPool::UnmapOldestSpare() {
-  // All the others were emptied after it, so it has left the list of warm slabs already.
-  static_assert(kSpareSlabsMax * kSlotBytesMax >= kWarmBytesMax);
-  SlabRegion* slab = spare_.front();
-  spare_.erase(spare_.begin());
+// None of its slots is handed out again.
+void MemoryPool::TakeOffShelf(Shelf& shelf, SlabRegion* slab) {
+  if (slab->slot_bytes_ > kSlotBytesMax) {
+    std::erase(shelf.spare, slab);
+    return;
+  }
+  SizeClass& size_class = shelf.classes[ClassOf(slab->slot_bytes_)];
+  for (PoolSlot** at = &size_class.free; *at;) {
+    if (&(*at)->slab() == slab) {
+      *at = (*at)->next_free;
+    } else {
+      at = &(*at)->next_free;
+    }
+  }
+  if (size_class.growing == slab) size_class.growing = nullptr;
+}
+
+// Nobody uses it, and nobody will.
+void MemoryPool::Unmap(SlabRegion* slab) {
+  LeaveWarm(slab);
   RemoveRegion(slab);
 }
 
@@ -187,11 +287,16 @@ void MemoryPool::EnterWarm(SlabRegion* slab) {
   warm_bytes_ += slab->length();
   while (warm_bytes_ > kWarmBytesMax) {
     SlabRegion* coldest = warm_.front();
+    if (coldest->sealed_) {
+      // Its pages cannot be given back one by one.
+      TakeOffShelf(*FindShelf(coldest->audience()), coldest);
+      Unmap(coldest);
+      continue;
+    }
     LeaveWarm(coldest);
     // A device that knows these pages would go on using them, and the slab will have others.
-    if (observer_) observer_(*coldest, false);
+    if (observer_) observer_(*coldest, RegionChange::kPagesGone);
     coldest->GiveBackPages();
-    if (observer_) observer_(*coldest, true);
   }
 }
 
@@ -202,12 +307,12 @@ void MemoryPool::LeaveWarm(SlabRegion* slab) {
   warm_bytes_ -= slab->length();
 }
 
-Result<SlabRegion*> MemoryPool::AddSlab(uint64_t slot_bytes, uint64_t slab_bytes) {
+Result<SlabRegion*> MemoryPool::AddSlab(uint64_t slot_bytes, uint64_t slab_bytes, AudienceId audience) {
   Fd fd;
   Result<std::shared_ptr<Mapping>> mapping = Mapping::Create(slab_bytes, fd);
   if (!mapping.ok()) return mapping.status();
   auto region =
-      std::make_unique<SlabRegion>(next_region_id_++, std::move(mapping).value(), std::move(fd), slot_bytes);
+      std::make_unique<SlabRegion>(next_region_id_++, std::move(mapping).value(), std::move(fd), slot_bytes, audience);
   SlabRegion* slab = region.get();
   stats_.slab_count++;
   stats_.slab_bytes += slab_bytes;
@@ -220,11 +325,11 @@ void MemoryPool::AddRegion(std::unique_ptr<PoolRegion> region) {
   added.pool_ = this;
   added.index_ = regions_.size();
   regions_.push_back(std::move(region));
-  if (observer_) observer_(added, true);
+  if (observer_) observer_(added, RegionChange::kAdded);
 }
 
 std::unique_ptr<PoolRegion> MemoryPool::RemoveRegion(PoolRegion* region) {
-  if (observer_) observer_(*region, false);
+  if (observer_) observer_(*region, RegionChange::kRemoved);
   if (region->kind() == Region::Kind::kSlab) {
     stats_.slab_count--;
     stats_.slab_bytes -= region->length();

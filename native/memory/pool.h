@@ -1,6 +1,6 @@
 // Where registered memory comes from: slabs by size class, handed out slot by slot and reused last-in
 // first-out so that the next user finds warm pages; user memory; files. Slabs are memfd mappings (shared
-// memory can hand them over). Slabs nobody uses give their pages back to the kernel beyond a bound. Buffers
+// memory can hand them over), each for one audience. Slabs nobody uses give their pages back to the kernel beyond a bound. Buffers
 // may outlive the pool: their regions live until the last one goes. Knows neither transports nor JavaScript.
 // Engine's thread only.
 #pragma once
@@ -10,6 +10,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "native/memory/region.h"
@@ -24,7 +25,7 @@ inline constexpr uint64_t kSlotBytesMax = uint64_t{64} << 20;
 // Empty slabs that keep their pages, because fresh ones cost more than everything else that happens to a
 // byte. Beyond this the one that has been empty longest gives its pages back.
 inline constexpr uint64_t kWarmBytesMax = uint64_t{256} << 20;
-// Slabs of one slot that stay mapped while nobody uses them; beyond this the oldest is unmapped.
+// Slabs of one slot for one audience that stay mapped while nobody uses them; beyond this the oldest is unmapped.
 inline constexpr size_t kSpareSlabsMax = 8;
 
 struct PoolOptions {
@@ -41,9 +42,27 @@ struct PoolStats {
   uint64_t allocation_count = 0;  // since the beginning
 };
 
+class Mapping;     // mapping.h
 class PoolRegion;  // pool_regions.h
 class SlabRegion;
+class ForeignRegion;
 struct PoolSlot;
+
+// What becomes of a region, for those who keep something for each.
+enum class RegionChange : uint8_t {
+  kAdded,
+  kPagesGone,  // the region stays, its contents are gone, and its pages will be others
+  kRemoved,
+};
+
+// Who is told when the last holder of a view on a peer's memory let go.
+class ViewOwner {
+ public:
+  virtual void OnViewEnded(uint64_t number) = 0;
+
+ protected:
+  ~ViewOwner() = default;
+};
 
 class MemoryPool {
  public:
@@ -54,8 +73,21 @@ class MemoryPool {
   MemoryPool& operator=(const MemoryPool&) = delete;
 
   // A buffer of exactly `bytes` bytes (1 or more) in some slab; contents are whatever was there. Slots begin
-  // on a multiple of 64 bytes, of a page from one page up.
-  Result<BufferRef> Allocate(uint64_t bytes);
+  // on a multiple of 64 bytes, of a page from one page up. Memory for an audience lies in slabs of its own,
+  // which never held anything that was not for it.
+  Result<BufferRef> Allocate(uint64_t bytes, AudienceId audience = kNoAudience);
+
+  // Makes all of this buffer's slab memory for `audience` if nothing but this buffer has ever been in it.
+  // True if it is now, or was before.
+  bool Dedicate(const Buffer& buffer, AudienceId audience);
+  // Nobody allocates for this audience any more: its slabs go, each when its last buffer does.
+  void EndAudience(AudienceId audience);
+
+  // A slab of a peer, to make views on. EndForeign() lets it go, when no view is left.
+  Region& AddForeign(std::shared_ptr<Mapping> mapping, ViewOwner& owner);
+  // A read-only buffer of `length` bytes from `offset`, which lie within. The owner hears of its end.
+  BufferRef View(Region& foreign, uint64_t offset, uint64_t length, uint64_t number);
+  void EndForeign(Region& foreign);
 
   // Registers memory that somebody else keeps alive. `check` says whether it is still there, `ended` runs
   // once when the last holder let go (then the owner may free it).
@@ -66,10 +98,9 @@ class MemoryPool {
   // descriptor. kInvalidArgument when the range is not within the file.
   Result<BufferRef> RegisterFile(Fd file, uint64_t offset, uint64_t length);
 
-  // Slabs and regions come and go; transports that must register memory hear of it here (both before the
-  // first use and before the mapping goes). A slab that gives its pages back goes and comes again. Set once,
-  // before the first allocation.
-  void set_observer(std::function<void(Region&, bool added)> observer) { observer_ = std::move(observer); }
+  // Slabs and regions come and go; transports that must register memory hear of it here (before the first
+  // use, and before pages or the mapping go). Set once, before the first allocation.
+  void set_observer(std::function<void(Region&, RegionChange)> observer) { observer_ = std::move(observer); }
 
   // Every region that exists (ask for its kind), for a transport or an ArrayBuffer that comes late.
   void ForEachRegion(const std::function<void(Region&)>& visit) const;
@@ -78,6 +109,7 @@ class MemoryPool {
  private:
   friend class PoolRegion;
   friend class SlabRegion;
+  friend class ForeignRegion;
   struct SizeClass {
     PoolSlot* free = nullptr;       // last in, first out, over all slabs of the class
     SlabRegion* growing = nullptr;  // the slab that may still have slots nobody ever had
@@ -85,11 +117,20 @@ class MemoryPool {
   static constexpr size_t kClassCount = 19;
   static_assert(kSlotBytesMin << (kClassCount - 1) == kSlotBytesMax);
 
-  Result<PoolSlot*> TakeSlot(uint64_t bytes);
-  Result<PoolSlot*> TakeLargeSlot(uint64_t bytes);
+  // Where the memory of one audience comes from.
+  struct Shelf {
+    std::array<SizeClass, kClassCount> classes;
+    std::vector<SlabRegion*> spare;  // slabs of one large slot that nobody uses, oldest first
+  };
+
+  Shelf& ShelfOf(AudienceId audience);
+  Shelf* FindShelf(AudienceId audience);
+  Result<PoolSlot*> TakeSlot(Shelf& shelf, uint64_t bytes, AudienceId audience);
+  Result<PoolSlot*> TakeLargeSlot(Shelf& shelf, uint64_t bytes, AudienceId audience);
   void ReturnSlot(PoolSlot* slot);
-  void UnmapOldestSpare();
-  Result<SlabRegion*> AddSlab(uint64_t slot_bytes, uint64_t slab_bytes);
+  void TakeOffShelf(Shelf& shelf, SlabRegion* slab);
+  void Unmap(SlabRegion* slab);
+  Result<SlabRegion*> AddSlab(uint64_t slot_bytes, uint64_t slab_bytes, AudienceId audience);
   void AddRegion(std::unique_ptr<PoolRegion> region);
   std::unique_ptr<PoolRegion> RemoveRegion(PoolRegion* region);
   BufferRef HandOut(Buffer* buffer);
@@ -100,10 +141,10 @@ class MemoryPool {
 
   PoolOptions options_;
   PoolStats stats_;
-  std::function<void(Region&, bool)> observer_;
-  std::array<SizeClass, kClassCount> classes_;
+  std::function<void(Region&, RegionChange)> observer_;
+  Shelf shelf_;  // for nobody in particular
+  std::unordered_map<AudienceId, Shelf> shelves_;
   std::vector<std::unique_ptr<PoolRegion>> regions_;
-  std::vector<SlabRegion*> spare_;  // slabs of one large slot that nobody uses, oldest first
   std::list<SlabRegion*> warm_;     // empty slabs that keep their pages, the longest empty first
   uint64_t warm_bytes_ = 0;
   uint64_t charged_bytes_ = 0;  // handed out, at the size of the slots

@@ -8,6 +8,7 @@
 #include <list>
 #include <memory>
 
+#include "native/memory/mapping.h"
 #include "native/memory/pool.h"
 
 namespace splitplane {
@@ -26,24 +27,6 @@ class PoolRegion : public Region {
   size_t index_ = 0;  // in the pool's list of regions
 };
 
-// Pages of a memfd, mapped until the last holder lets go.
-class Mapping {
- public:
-  // `bytes` is a multiple of the page size. `fd` becomes the memfd, sealed against changes of size.
-  static Result<std::shared_ptr<Mapping>> Create(uint64_t bytes, Fd& fd);
-  Mapping(uint8_t* data, uint64_t length) : data_(data), length_(length) {}
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping();
-
-  uint8_t* data() const { return data_; }
-  uint64_t length() const { return length_; }
-
- private:
-  uint8_t* data_;
-  uint64_t length_;
-};
-
 // A place in a slab, and the Buffer that it is while somebody has it.
 struct PoolSlot : Buffer {
   using Buffer::Buffer;
@@ -55,8 +38,9 @@ struct PoolSlot : Buffer {
 
 class SlabRegion final : public PoolRegion {
  public:
-  SlabRegion(uint32_t id, std::shared_ptr<Mapping> mapping, Fd fd, uint64_t slot_bytes);
+  SlabRegion(uint32_t id, std::shared_ptr<Mapping> mapping, Fd fd, uint64_t slot_bytes, AudienceId audience);
   std::shared_ptr<void> KeepAlive() const override { return mapping_; }
+  Status Seal() override;
 
  private:
   friend class MemoryPool;
@@ -65,12 +49,17 @@ class SlabRegion final : public PoolRegion {
   // little.
   PoolSlot* NewSlot();
   void GiveBackPages();
+  // Nothing but the one buffer that is handed out now has ever been here.
+  bool pristine() const { return slots_.size() == 1 && uses_ == 1 && used_ == 1; }
+  void Dedicate(AudienceId audience) { set_audience(audience); }
 
   std::shared_ptr<Mapping> mapping_;
   uint64_t slot_bytes_;
   std::deque<PoolSlot> slots_;
-  uint64_t used_ = 0;  // slots handed out
-  bool warm_ = false;  // in the pool's list of warm slabs
+  uint64_t used_ = 0;    // slots handed out
+  uint64_t uses_ = 0;    // since the pages were fresh
+  bool sealed_ = false;  // no page can be given back any more, and nobody else can write
+  bool warm_ = false;    // in the pool's list of warm slabs
   std::list<SlabRegion*>
       own_node_;  // the node for that list, while this slab is not in it: no allocation to enter
   std::list<SlabRegion*>::iterator place_ = own_node_.begin();  // of that node, wherever it is
@@ -103,6 +92,29 @@ class FileRegion final : public PoolRegion {
   void Recycle(Buffer* buffer) override { Leave(*buffer); }
 
   Buffer buffer_;
+};
+
+// A slab of a peer, mapped here. Its buffers are views; each ends with a word to the owner.
+class ForeignRegion final : public PoolRegion {
+ public:
+  ForeignRegion(uint32_t id, std::shared_ptr<Mapping> mapping, ViewOwner& owner);
+  std::shared_ptr<void> KeepAlive() const override { return mapping_; }
+  bool writable() const override { return false; }
+
+ private:
+  friend class MemoryPool;
+  struct View : Buffer {
+    using Buffer::Buffer;
+    uint64_t number = 0;
+    View* next_free = nullptr;
+  };
+  void Recycle(Buffer* buffer) override;
+
+  std::shared_ptr<Mapping> mapping_;
+  ViewOwner* owner_;  // null: nobody wants to hear of views any more, and the region goes with the last
+  std::deque<View> views_;
+  View* free_ = nullptr;
+  uint64_t used_ = 0;
 };
 
 }  // namespace splitplane

@@ -1,5 +1,5 @@
 // Registered memory. A Region is memory of one origin that every transport knows: a slab of the pool, bytes a
-// user brought, or a file. A Buffer is the piece of a region that one owner was given; a Slice is part of a
+// user brought, a file, or a peer's slab. A Buffer is the piece of a region that one owner was given; a Slice is part of a
 // buffer and holds it, so memory that an operation or a tag still names is never reused. Runs on the engine's
 // thread only; knows neither transports nor JavaScript.
 #pragma once
@@ -17,9 +17,15 @@ namespace splitplane {
 class Buffer;
 class BufferRef;
 
+// For whom memory is. What is in memory for one audience may be shown to it whole; memory for nobody in
+// particular to none but those who are trusted with everything. The engine uses the numbers of sessions.
+using AudienceId = uint64_t;
+inline constexpr AudienceId kNoAudience = 0;
+
 class Region {
  public:
-  enum class Kind : uint8_t { kSlab, kUser, kFile };
+  // A foreign region is a peer's slab, mapped here for reading.
+  enum class Kind : uint8_t { kSlab, kUser, kFile, kForeign };
 
   virtual ~Region() = default;
   Region(const Region&) = delete;
@@ -37,6 +43,15 @@ class Region {
   // Whether the memory is still there. Asked before every slice of work on it: user code can detach an
   // ArrayBuffer at any time (kRegionDetached). Cheap; slabs and files are always ok.
   virtual Status Check() const { return {}; }
+  // For whom all of it is, now and for ever.
+  AudienceId audience() const { return audience_; }
+  // Whether it can be filled: memory of a peer cannot.
+  virtual bool writable() const { return true; }
+  // From here on the descriptor of a slab can be handed to somebody who is to read and never to write.
+  // kUnsupported for everything else, and where the kernel cannot see to that.
+  virtual Status Seal() {
+    return Status::Error(Code::kUnsupported, "seal", "only slabs of the pool can be shown to a peer");
+  }
   // Keeps the mapping (not the buffer) alive: an ArrayBuffer over a slab may outlive the engine. Null for
   // user memory and files, which are nobody's mapping here. What is returned may be dropped on any thread.
   virtual std::shared_ptr<void> KeepAlive() const { return nullptr; }
@@ -44,6 +59,8 @@ class Region {
  protected:
   Region(Kind kind, uint32_t id, uint8_t* data, uint64_t length, Fd fd)
       : kind_(kind), id_(id), data_(data), length_(length), fd_(std::move(fd)) {}
+  void set_audience(AudienceId audience) { audience_ = audience; }
+  const Fd& descriptor() const { return fd_; }
 
  private:
   friend class BufferRef;
@@ -56,6 +73,7 @@ class Region {
   uint8_t* data_;
   uint64_t length_;
   Fd fd_;
+  AudienceId audience_ = kNoAudience;
 };
 
 class Buffer {

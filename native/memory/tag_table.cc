@@ -218,10 +218,8 @@ Result<Tag> TagTable::Export(TagOptions options) {
   entry.expires_at = options.expires_at;
   entry.length = total;
   entry.cookie = options.cookie;
-  entry.audience = std::move(options.audience);
-  entry.slices = std::move(options.slices);
   random_.Fill(entry.secret.data(), entry.secret.size());
-  sessions_[entry.index] = entry.audience.session;
+  sessions_[entry.index] = options.audience.session;
   if (entry.expires_at != kNever) expiries_.Add(entry.index, entry.expires_at);
   stats_.live++;
   stats_.exported++;
@@ -231,6 +229,9 @@ Result<Tag> TagTable::Export(TagOptions options) {
   StoreLittle(tag.bytes.data() + Tag::kIndexAt, entry.index);
   StoreLittle(tag.bytes.data() + Tag::kGenerationAt, entry.generation);
   std::memcpy(tag.bytes.data() + Tag::kSecretAt, entry.secret.data(), entry.secret.size());
+  for (TagWatcher* watcher : watchers_) watcher->OnTagExported(tag, options);
+  entry.audience = std::move(options.audience);
+  entry.slices = std::move(options.slices);
   return tag;
 }
 
@@ -368,7 +369,7 @@ void TagTable::End(uint32_t index, Code why) {
   free_.push_back(index);
   stats_.live--;
 
-  for (TagWatcher* watcher : watchers_) watcher->OnTagEnded(index);
+  for (TagWatcher* watcher : watchers_) watcher->OnTagEnded(index, why);
   slices.clear();
   if (observer_) observer_(cookie, why);
 }

@@ -74,13 +74,15 @@ struct TagStats {
   uint64_t refused_direction = 0, refused_bounds = 0;
 };
 
-// Who must hear of the end of a tag at once, whoever ended it: a transport whose peers reach memory without
+// Who must hear of tags at once, and above all of their end, whoever ended them: a transport whose peers reach memory without
 // asking again takes that back before the call that ended the tag returns.
 class TagWatcher {
  public:
+  // There is a new tag at this index, for these.
+  virtual void OnTagExported(const Tag&, const TagOptions&) {}
   // The uses of the tag at this index that are under way see revoked() from now on. May let go of them; may
-  // not call the table.
-  virtual void OnTagEnded(uint32_t index) = 0;
+  // not call the table. kOk: its holder gave it back.
+  virtual void OnTagEnded(uint32_t index, Code why) = 0;
 
  protected:
   ~TagWatcher() = default;

@@ -68,16 +68,14 @@ Result<std::unique_ptr<Engine>> Engine::Make(EngineOptions options,
 
 EngineImpl::EngineImpl(EngineOptions options, EngineEvents& events)
     : core_(std::move(options), events, *this) {
-  core_.pool.set_observer([this](Region& region, bool added) {
+  core_.pool.set_observer([this](Region& region, RegionChange change) {
     for (NamedTransport& entry : transports_) {
       if (!entry.transport) continue;
+      if (change != RegionChange::kAdded) entry.transport->RemoveRegion(region);
       // A transport that could not register memory says so when an operation needs it.
-      if (added) {
-        (void)entry.transport->AddRegion(region);
-      } else {
-        entry.transport->RemoveRegion(region);
-      }
+      if (change != RegionChange::kRemoved) (void)entry.transport->AddRegion(region);
     }
+    if (change == RegionChange::kRemoved) core_.told.RegionGone(region.id());
   });
 }
 
@@ -229,6 +227,19 @@ Result<OperationId> EngineImpl::StartOperation(SessionId id, Operation::Kind kin
     return status;
   }
   return started;
+}
+
+Result<BufferRef> EngineImpl::View(SessionId id, const Tag& tag, uint64_t offset, uint64_t length) {
+  Session* session = core_.sessions.Find(id);
+  return session ? session->View({tag.span(), offset, length}) : NoSession("transfer");
+}
+
+bool EngineImpl::ReadNow(SessionId id, const Tag& tag, uint64_t offset, std::span<const Slice> into) {
+  Session* session = core_.sessions.Find(id);
+  if (!session) return false;
+  uint64_t length = 0;
+  for (const Slice& slice : into) length += slice.length;
+  return session->ReadNow({tag.span(), offset, length}, into);
 }
 
 void EngineImpl::CancelOperation(OperationId id) {

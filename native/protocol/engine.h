@@ -157,6 +157,8 @@ class EngineEvents {
   virtual void OnNotified(uint64_t cookie) = 0;
   // An exported tag ended: kOk the holder gave it back, kTagRevoked, kTagExpired. Once per tag.
   virtual void OnTagEnded(uint64_t cookie, Code why) = 0;
+  // A region of the pool is not used any more and will never be: who shows its memory may let it go.
+  virtual void OnRegionGone(uint32_t region) = 0;
   virtual void OnInterrupted(SessionId session, const Status& why) = 0;
   virtual void OnResumed(SessionId session) = 0;
   // Every message not delivered and every operation not finished ended before this (operations with
@@ -242,6 +244,10 @@ class Engine {
                                     std::vector<Slice> from, TransferOptions options) = 0;
   virtual Result<OperationId> Atomic(SessionId session, const Tag& tag, ConstBytes grant, uint64_t offset,
                                      AtomicRequest request) = 0;
+  // Where the transport can look at the peer's memory from here: a read-only buffer over it, and, of ReadNow,
+  // true when every byte is in `into` already. kNoResource, or false: use Read. kClosed: no such session.
+  virtual Result<BufferRef> View(SessionId session, const Tag& tag, uint64_t offset, uint64_t length) = 0;
+  virtual bool ReadNow(SessionId session, const Tag& tag, uint64_t offset, std::span<const Slice> into) = 0;
   // Ends an operation early: OnOperation with kAborted, or as it would have ended. Unknown ids are ignored.
   virtual void CancelOperation(OperationId operation) = 0;
 

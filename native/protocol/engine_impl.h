@@ -43,6 +43,8 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
                             std::vector<Slice> from, TransferOptions options) override;
   Result<OperationId> Atomic(SessionId session, const Tag& tag, ConstBytes grant, uint64_t offset,
                              AtomicRequest request) override;
+  Result<BufferRef> View(SessionId session, const Tag& tag, uint64_t offset, uint64_t length) override;
+  bool ReadNow(SessionId session, const Tag& tag, uint64_t offset, std::span<const Slice> into) override;
   void CancelOperation(OperationId operation) override;
 
   void Close(SessionId session) override;

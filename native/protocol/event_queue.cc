@@ -20,6 +20,9 @@ bool EventQueue::Drain() {
       case Kind::kTagEnded:
         events_.OnTagEnded(event.value, event.code);
         break;
+      case Kind::kRegionGone:
+        events_.OnRegionGone(uint32_t(event.value));
+        break;
       case Kind::kInterrupted:
         events_.OnInterrupted(event.session, event.status);
         break;

@@ -20,6 +20,7 @@ class EventQueue {
     Add({.kind = Kind::kOperation, .value = id, .status = std::move(status)});
   }
   void TagEnded(uint64_t cookie, Code why) { Add({.kind = Kind::kTagEnded, .code = why, .value = cookie}); }
+  void RegionGone(uint32_t region) { Add({.kind = Kind::kRegionGone, .value = region}); }
   void Interrupted(SessionId session, Status why) {
     Add({.kind = Kind::kInterrupted, .session = session, .status = std::move(why)});
   }
@@ -40,7 +41,7 @@ class EventQueue {
   }
 
  private:
-  enum class Kind : uint8_t { kOpen, kWritable, kOperation, kTagEnded, kInterrupted, kResumed, kClosed };
+  enum class Kind : uint8_t { kOpen, kWritable, kOperation, kTagEnded, kRegionGone, kInterrupted, kResumed, kClosed };
   struct Event {
     Kind kind;
     Code code = Code::kOk;

@@ -177,6 +177,7 @@ void Session::End(Status why, Farewell farewell) {
     abrupt ? core_.links.Drop(*link, why) : core_.links.Leave(*link);
   }
   core_.tags.RevokeSession(id_);
+  core_.pool.EndAudience(id_);
   EndOperations(why);
   outbox_.Clear();
   core_.told.Closed(id_, std::move(why));

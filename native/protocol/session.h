@@ -39,6 +39,8 @@ class Session final : public Timer {
   void ReleaseTags(std::span<const Tag> tags);
   // `operation` is filled in but for what the session decides, and in no list. Taken if ok.
   Status Start(Operation& operation);
+  Result<BufferRef> View(const RemoteSlice& remote);
+  bool ReadNow(const RemoteSlice& remote, std::span<const Slice> into);
   void CancelOperation(Operation& operation);
   void Close();
   void End(Status why, Farewell farewell);

@@ -71,6 +71,17 @@ Status Session::Start(Operation& operation) {
   return {};
 }
 
+// What needs nobody's help does not wait behind what does: reads have no order among each other.
+Result<BufferRef> Session::View(const RemoteSlice& remote) {
+  const bool live = link_ && link_->phase == Link::Phase::kLive && link_->failing.ok() && !closing_;
+  return live ? link_->endpoint->View(remote) : Status::NoResource();
+}
+
+bool Session::ReadNow(const RemoteSlice& remote, std::span<const Slice> into) {
+  const bool live = link_ && link_->phase == Link::Phase::kLive && link_->failing.ok() && !closing_;
+  return live && link_->endpoint->ReadNow(remote, into);
+}
+
 bool Session::PostOperations() {
   bool posted = false;
   const uint32_t operations_max = link_->transport.capabilities().operations_max;

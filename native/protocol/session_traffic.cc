@@ -55,6 +55,9 @@ void Session::Consume(uint32_t count, uint64_t bytes) {
 void Session::ReleaseTags(std::span<const Tag> tags) {
   // After our CLOSE there is no need: the peer's tags for this session end with it.
   if (tags.empty() || close_sent_ || (state_ != State::kOpen && state_ != State::kInterrupted)) return;
+  if (link_ && link_->phase == Link::Phase::kLive) {
+    for (const Tag& tag : tags) link_->endpoint->Forget(tag);
+  }
   outbox_.QueueReleases(tags);
   core_.MarkDirty(*this);
 }

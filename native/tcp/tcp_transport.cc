@@ -168,7 +168,7 @@ bool TcpTransport::PollDirectly() {
     sockets += connection->socket_count();
     if (sockets > kDirectSocketsMax) return false;
   }
-  if (sockets == 0) return false;
+  if (sockets == 0) return true;
   // Callbacks may connect, which would disturb the iteration.
   std::array<Connection*, kDirectSocketsMax> connections;
   size_t count = 0;

@@ -60,6 +60,8 @@ Status ValidateLocal(std::span<const Slice> local, uint64_t length, bool filled)
     }
     if (filled && !slice.data())
       return Invalid("a file cannot be read into: read into memory and write the file");
+    if (filled && !slice.buffer->region().writable())
+      return Invalid("this buffer shows a peer's memory, which can only be read; copy into one of your own");
     Status there = slice.buffer->region().Check();
     if (!there.ok()) return there;
     total += slice.length;

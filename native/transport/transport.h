@@ -131,6 +131,17 @@ class Endpoint {
   virtual Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote,
                            TransferOptions options) = 0;
   virtual Status PostAtomic(uint64_t operation, const RemoteSlice& remote, AtomicRequest request) = 0;
+
+  // Where the peer's memory can be looked at from here without anybody's help.
+  //
+  // `remote` as a read-only buffer over the peer's own memory, which stays as it is until the buffer is let
+  // go. kNoResource: not possible; read it instead.
+  virtual Result<BufferRef> View(const RemoteSlice&) { return Status::NoResource(); }
+  // Reads at once: true, and every byte is in `local`. False: nothing is known; post it instead.
+  virtual bool ReadNow(const RemoteSlice&, std::span<const Slice>) { return false; }
+  // The user is done with a tag of the peer's, and the peer will hear of it.
+  virtual void Forget(const Tag&) {}
+
   // Asks that an operation end early. It still completes exactly once, with kAborted or as it would have;
   // after that no byte is placed. Unknown operations are ignored.
   virtual void Cancel(uint64_t operation) = 0;

@@ -143,6 +143,7 @@ class Node final : public EngineEvents {
     operations[operation] = {status.code(), value};
   }
   void OnNotified(uint64_t cookie) override { notified.push_back(cookie); }
+  void OnRegionGone(uint32_t) override {}
   void OnTagEnded(uint64_t cookie, Code why) override { tags_ended.emplace_back(cookie, why); }
   void OnInterrupted(SessionId, const Status& why) override { interrupted.push_back(why.code()); }
   void OnResumed(SessionId) override { resumed++; }

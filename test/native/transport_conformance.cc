@@ -10,6 +10,7 @@
 
 #include "native/rdma/rdma_transport.h"
 #include "native/rdma/table_transport.h"
+#include "native/shm/shm_transport.h"
 #include "native/tcp/tcp_transport.h"
 #include "test/native/rdma_fake_verbs.h"
 
@@ -91,6 +92,8 @@ std::vector<Kind> MakeKinds() {
     std::fprintf(stderr, "transport conformance: IPv6 is skipped, this host has none\n");
   }
   kinds.push_back({"tcp_unix", MakeTcpTransport, NextSocketPath});
+  kinds.push_back({"shm", MakeShmTransport, [] { return std::string("127.0.0.1:0"); }, 1, 1});
+  AddTrusted(kinds);
   AddFakeRdma(kinds);
   AddRdma(kinds);
   return kinds;
@@ -118,12 +121,10 @@ Side::Side(const Kind& kind, uint64_t number) : tags({uint8_t(number)}, 10'000, 
   auto made = kind.make({tags, pool, random});
   EXPECT_TRUE(made.ok()) << made.status().ToString();
   transport = std::move(*made);
-  pool.set_observer([this](Region& region, bool added) {
-    if (added) {
-      EXPECT_TRUE(transport->AddRegion(region).ok());
-    } else {
-      transport->RemoveRegion(region);
-    }
+  pool.set_observer([this](Region& region, RegionChange change) {
+    if (change != RegionChange::kAdded) transport->RemoveRegion(region);
+    const bool there = change == RegionChange::kRemoved || transport->AddRegion(region).ok();
+    EXPECT_TRUE(there);
   });
 }
 

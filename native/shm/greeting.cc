@@ -1,0 +1,140 @@
+// How a connection comes about, and what its socket brings later: who is there, the two segments, slabs, and
+// the end of the peer.
+#include <unistd.h>
+
+#include "native/shm/connection.h"
+
+namespace splitplane::shm {
+namespace {
+
+ConstBytes BytesOf(const Greeting& greeting) {
+  return {reinterpret_cast<const uint8_t*>(&greeting), sizeof(greeting)};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Address& address,
+                                                     const ConnectOptions& options) {
+  Result<Fd> socket = ConnectTo(address);
+  if (!socket.ok()) return socket.status();
+  Result<Peer> peer = CheckPeer(socket->get());
+  if (!peer.ok()) return peer.status();
+  std::shared_ptr<Connection> connection(new Connection(reactor, std::move(*socket)));
+  connection->info_ = {.local_address = "pid " + std::to_string(getpid()),
+                       .remote_address = address.ToString(),
+                       .local_only = true,
+                       .peer_uid = peer->uid,
+                       .device = {}};
+  // Threads of one process see all of its memory anyway.
+  connection->trusts_ = options.trusted_peer || peer->pid == getpid();
+  connection->deadline_ = std::min(options.deadline, NowNs() + kGreetingTimeoutNs);
+  Fd segment;
+  if (Status made = connection->MakeSegment(segment); !made.ok()) return made;
+  if (Status sent = SendPacket(connection->socket_.get(), BytesOf({}), segment.get()); !sent.ok()) return sent;
+  if (Status watched = reactor.Watch(connection->socket_.get(), *connection); !watched.ok()) return watched;
+  reactor.greeting.push_back(connection.get());
+  reactor.connections.emplace(connection.get(), connection);
+  return connection;
+}
+
+Result<std::shared_ptr<Connection>> Connection::Accept(Reactor& reactor, Fd& socket, const Peer& peer,
+                                                       const Fd& segment, const std::string& address,
+                                                       const ListenOptions& options,
+                                                       std::shared_ptr<uint32_t> open_count) {
+  std::shared_ptr<Connection> connection(new Connection(reactor, Fd()));
+  Fd own;
+  if (Status made = connection->MakeSegment(own); !made.ok()) return made;
+  std::swap(connection->socket_, socket);
+  connection->info_ = {.local_address = address,
+                       .remote_address = "pid " + std::to_string(peer.pid),
+                       .local_only = true,
+                       .peer_uid = peer.uid,
+                       .device = {}};
+  Status joined = connection->Join(segment, options.trusted_peers || peer.pid == getpid());
+  if (joined.ok()) joined = SendPacket(connection->socket_.get(), BytesOf({}), own.get());
+  if (joined.ok()) joined = reactor.Watch(connection->socket_.get(), *connection);
+  if (!joined.ok()) {
+    std::swap(connection->socket_, socket);
+    return joined;
+  }
+  connection->state_ = State::kOpen;
+  connection->open_count_ = std::move(open_count);
+  ++*connection->open_count_;
+  reactor.connections.emplace(connection.get(), connection);
+  connection->MakeAwake();
+  return connection;
+}
+
+Status Connection::MakeSegment(Fd& fd) {
+  Result<Segment> segment = Segment::Create(fd);
+  if (!segment.ok()) return segment.status();
+  own_.emplace(std::move(*segment));
+  return {};
+}
+
+Status Connection::Join(const Fd& peer_segment, bool trusted) {
+  Result<Segment> segment = Segment::Map(peer_segment);
+  if (!segment.ok()) return segment.status();
+  link_.emplace(*this, std::move(*own_), std::move(*segment), trusted);
+  own_.reset();
+  return {};
+}
+
+void Connection::OnReady() {
+  if (state_ == State::kGone) return;
+  MakeAwake();
+  ReceivePackets();
+}
+
+void Connection::ReceivePackets() {
+  while (!hung_up_ && !peer_gone_ && socket_.valid()) {
+    Greeting greeting;
+    static_assert(sizeof(Greeting) == sizeof(Packet));
+    uint8_t bytes[sizeof(Packet)];
+    Result<Received> received = ReceivePacket(socket_.get(), bytes);
+    if (!received.ok() && received.status().no_resource()) return;
+    if (received.status().code() == Code::kProtocolViolation) return Offend(received.status());
+    if (!received.ok() || received->bytes == 0) {
+      // What it wrote before it went is still to be read, and a goodbye may be among it.
+      hung_up_ = true;
+      return;
+    }
+    if (received->bytes != sizeof(bytes)) {
+      return Offend(Status::Error(Code::kProtocolViolation, "receive", "a packet has no known length"));
+    }
+    if (state_ == State::kGreeting) {
+      std::memcpy(&greeting, bytes, sizeof(greeting));
+      OnGreeted(greeting, received->descriptor);
+      continue;
+    }
+    Packet packet;
+    std::memcpy(&packet, bytes, sizeof(packet));
+    if (packet.kind != PacketKind::kSlab || over() || !link_) continue;
+    if (Status slab = link_->borrower.OnSlab(packet, received->descriptor); !slab.ok()) {
+      return Offend(std::move(slab));
+    }
+  }
+}
+
+void Connection::OnGreeted(const Greeting& greeting, const Fd& segment) {
+  if (greeting.magic != kMagic || greeting.version != kVersion || greeting.ring_bytes != kRingBytes) {
+    return End(Status::Error(Code::kVersionUnsupported, "greeting",
+                             "the other process speaks another version of shared memory: update the older one"));
+  }
+  if (greeting.status != 0) {
+    const Code code = CodeFromWire(greeting.status);
+    return End(Status::Error(
+        code, "greeting",
+        code == Code::kLimitExceeded
+            ? "the peer has as many connections as it accepts: try again later"
+            : "the peer takes no shared memory from this process: for it, the process is another user's, or in "
+              "another PID namespace"));
+  }
+  if (Status joined = Join(segment, trusts_); !joined.ok()) return End(std::move(joined));
+  state_ = State::kOpen;
+  deadline_ = kNever;
+  reactor_.round.progressed = true;
+  if (handle_) reactor_.events->OnConnected(*handle_);
+}
+
+}  // namespace splitplane::shm

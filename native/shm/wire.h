@@ -1,0 +1,147 @@
+// What two processes say to each other through shared memory: the greeting over the socket, and the records
+// of a ring. Both are of one host and one layout, so records are plain structures, copied out before anybody
+// looks at them. Constants and layouts only; docs/WIRE_PROTOCOL.md describes them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "native/memory/tag_table.h"
+
+namespace splitplane::shm {
+
+inline constexpr uint32_t kMagic = 0x6d687373;  // "sshm"
+inline constexpr uint16_t kVersion = 1;
+
+// Of the data of one direction. It fits in a second-level cache together with what is copied through it.
+inline constexpr uint32_t kRingBytes = 512 * 1024;
+// The longest record's body. A frame is one record, so this is the longest frame.
+inline constexpr uint32_t kBodyBytesMax = 64 * 1024;
+// Bytes of a transfer in one record: small enough that frames find room between them.
+inline constexpr uint32_t kDataBytesMax = 32 * 1024;
+// Standing tags whose end a peer sees by itself.
+inline constexpr uint32_t kStandingMax = 1024;
+// Reads, writes and atomics under way, each way.
+inline constexpr uint32_t kOperationsMax = 1024;
+// Pieces of memory that one peer may look at, or may be told of, at a time.
+inline constexpr uint32_t kLoansMax = 65'536;
+// Slabs of a peer that are mapped here.
+inline constexpr uint32_t kSlabsMax = 8192;
+
+// The first packet from either side, with the descriptor of the segment that its sender writes.
+struct Greeting {
+  uint32_t magic = kMagic;
+  uint16_t version = kVersion;
+  uint16_t status = 0;  // a Code: why the other side is refused; of a dialer 0
+  uint32_t ring_bytes = kRingBytes;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(Greeting) == 16);
+
+// A later packet: with a descriptor, the slab of this number; empty of all but `kind`, a bell.
+enum class PacketKind : uint32_t { kBell = 1, kSlab = 2 };
+struct Packet {
+  PacketKind kind = PacketKind::kBell;
+  uint32_t slab = 0;
+  uint64_t bytes = 0;
+};
+static_assert(sizeof(Packet) == 16);
+
+enum class RecordKind : uint32_t {
+  kPad = 1,  // nothing, up to the end of the ring
+  kFrame,    // the bytes of a frame
+  // The owner lends memory that the peer has mapped, or can map.
+  kLoan,      // Loan
+  kRevoked,   // LoanEnd: the loan is over; answer kReturned when it is not used any more
+  kTook,      // Take: the peer looks at a lent piece, or has looked
+  kGaveBack,  // Number: of a Take
+  kReturned,  // LoanEnd: the peer uses this loan no more, apart from what it took before
+  kSlabGone,  // LoanEnd, of a slab: nothing in it is lent any more, and nothing will be
+  // Operations that the owner carries out.
+  kRead,        // Request
+  kReadData,    // Number, bytes
+  kReadDone,    // Outcome
+  kWrite,       // Request
+  kWriteData,   // Number, bytes
+  kWriteDone,   // Outcome
+  kAtomic,      // AtomicAsked
+  kAtomicDone,  // Outcome
+  kCancel,      // Number
+  kGoodbye,     // Outcome: the last frame has come; loans live on until they are given back
+};
+
+// Before every body. A body begins and ends at a multiple of 8, and never goes around the end of the ring.
+struct RecordHead {
+  uint32_t body_bytes = 0;
+  RecordKind kind = RecordKind::kPad;
+};
+static_assert(sizeof(RecordHead) == 8);
+
+struct Number {
+  uint64_t number = 0;
+};
+
+inline constexpr uint32_t kNotStanding = UINT32_MAX;
+
+// Memory behind a tag that the peer may look at without asking: `length` bytes from `offset` of a slab.
+struct Loan {
+  std::array<uint8_t, Tag::kSize> tag{};
+  uint32_t loan = 0;  // its number, increasing
+  uint32_t slab = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  MonotonicNs expires_at = kNever;  // by the clock that all processes of a host share
+  uint32_t uses = 0;                // kUnlimitedUses: as often as wanted
+  // For a tag without bounds: its word among the segment's, and what is there as long as the tag stands.
+  uint32_t standing = kNotStanding;
+  uint32_t standing_value = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(Loan) == 80);
+
+struct LoanEnd {
+  uint32_t loan = 0;
+  uint32_t reserved = 0;
+};
+
+struct Take {
+  uint64_t number = 0;  // of this take
+  uint64_t offset = 0;  // within the tag
+  uint64_t length = 0;
+  uint32_t loan = 0;
+  uint32_t over = 0;  // 1: it has looked already, and holds nothing
+};
+static_assert(sizeof(Take) == 32);
+
+struct Request {
+  uint64_t number = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  std::array<uint8_t, Tag::kSize> tag{};
+  uint32_t notify = 0;  // of a write
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(Request) == 64);
+
+struct AtomicAsked {
+  Request request;
+  uint64_t operand = 0;
+  uint64_t compare = 0;
+  uint32_t operation = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(AtomicAsked) == 88);
+
+struct Outcome {
+  uint64_t number = 0;
+  uint64_t value = 0;   // of an atomic: the word before
+  uint32_t status = 0;  // a Code
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(Outcome) == 24);
+
+static_assert(std::is_trivially_copyable_v<Loan> && std::is_trivially_copyable_v<AtomicAsked>);
+
+}  // namespace splitplane::shm
