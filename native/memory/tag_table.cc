@@ -369,7 +369,7 @@ void TagTable::End(uint32_t index, Code why) {
   free_.push_back(index);
   stats_.live--;
 
-  for (TagWatcher* watcher : watchers_) watcher->OnTagEnded(index, why);
+  for (TagWatcher* watcher : watchers_) watcher->OnTagEnded(index);
   slices.clear();
   if (observer_) observer_(cookie, why);
 }

@@ -81,8 +81,8 @@ class TagWatcher {
   // There is a new tag at this index, for these.
   virtual void OnTagExported(const Tag&, const TagOptions&) {}
   // The uses of the tag at this index that are under way see revoked() from now on. May let go of them; may
-  // not call the table. kOk: its holder gave it back.
-  virtual void OnTagEnded(uint32_t index, Code why) = 0;
+  // not call the table.
+  virtual void OnTagEnded(uint32_t index) = 0;
 
  protected:
   ~TagWatcher() = default;

@@ -231,7 +231,7 @@ TEST_F(TagTableTest, RefusesBadExports) {
 // way to end a tag.
 TEST_F(TagTableTest, WatchersHearAtOnce) {
   struct Watcher : TagWatcher {
-    void OnTagEnded(uint32_t index, Code) override {
+    void OnTagEnded(uint32_t index) override {
       EXPECT_TRUE(use->revoked(kNow));
       EXPECT_EQ(use->index(), index);
       EXPECT_GT(use->slices()[0].buffer->holders(), 1u);

@@ -92,7 +92,7 @@ class RdmaTransport final : public Transport, public TagWatcher {
   bool Arm() override;
   int event_fd() const override { return reactor_.epoll.get(); }
   MonotonicNs next_timeout() const override;
-  void OnTagEnded(uint32_t index, Code why) override;
+  void OnTagEnded(uint32_t index) override;
 
  private:
   void DrainChannels();
@@ -165,7 +165,7 @@ void RdmaTransport::RemoveRegion(Region& region) {
   for (auto& [key, connection] : reactor_.connections) connection->ForgetRegion(region);
 }
 
-void RdmaTransport::OnTagEnded(uint32_t index, Code) {
+void RdmaTransport::OnTagEnded(uint32_t index) {
   // They go last, when nobody up the stack is at work.
   std::vector<TagTable::Use> over;
   for (auto& [key, connection] : reactor_.connections) connection->OnTagEnded(index, over);

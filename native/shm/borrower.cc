@@ -1,11 +1,18 @@
 // Mapping, looking, giving back.
 #include "native/shm/borrower.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "native/base/clock.h"
 #include "native/memory/mapping.h"
+#include "native/transport/operation.h"
 
 namespace splitplane::shm {
 namespace {
+
+// Between two looks at whether the loan still stands.
+constexpr uint64_t kCopyBytes = 256 * 1024;
 
 Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "loan", sentence); }
 
@@ -32,110 +39,164 @@ Status Borrower::OnLoan(const Loan& loan) {
   if (loan.length == 0 || loan.offset > within || loan.length > within - loan.offset) {
     return Violation("memory was lent that is not within its slab");
   }
-  if (loan.uses == 0 || (loan.standing != kNotStanding && loan.standing >= kStandingMax)) {
-    return Violation("a loan is for no use, or its word is not in the segment");
+  if (loan.uses == 0 || loan.place >= kLoansMax) return Violation("a loan is for no use, or has no place");
+  if (loans_.size() >= kLoansMax) {
+    // Loans whose tags ended without a word to us: the owner does not lend more than there are places.
+    std::erase_if(loans_, [this](const auto& entry) {
+      return !Stands(entry.second.loan.place, entry.second.loan.standing);
+    });
+    if (loans_.size() >= kLoansMax) return Violation("more is lent at a time than is allowed");
   }
-  if (loans_.size() >= kLoansMax) return Violation("more is lent at a time than is allowed");
   Tag tag;
   tag.bytes = loan.tag;
-  const bool fresh = loans_.emplace(tag, Borrowed{loan, slab->second, loan.uses}).second;
-  if (!fresh || !by_number_.emplace(loan.loan, tag).second) return Violation("a loan was told of twice");
-  return {};
-}
-
-// It is answered in any case: the owner holds the memory until then.
-Status Borrower::OnRevoked(uint32_t number) {
-  if (const auto at = by_number_.find(number); at != by_number_.end()) {
-    loans_.erase(at->second);
-    by_number_.erase(at);
+  if (!loans_.emplace(tag, Borrowed{loan, slab->second, loan.uses}).second) {
+    return Violation("a loan was told of twice");
   }
-  out_.Put(RecordKind::kReturned, LoanEnd{number});
   return {};
 }
 
-Status Borrower::OnSlabGone(uint32_t number) {
-  const auto slab = slabs_.find(number);
+Status Borrower::OnSlabGone(uint64_t number) {
+  const auto slab = slabs_.find(uint32_t(number));
   if (slab == slabs_.end()) return Violation("a slab is gone that was never here");
   Region* region = slab->second;
-  // An owner lets memory go when nothing of it is lent; what another one does must not be looked at.
-  for (auto loan = loans_.begin(); loan != loans_.end();) {
-    if (loan->second.slab == region) {
-      by_number_.erase(loan->second.loan.loan);
-      loan = loans_.erase(loan);
-    } else {
-      ++loan;
-    }
-  }
+  const bool copied = std::any_of(copies_.begin(), copies_.end(), [&](const Copy& copy) {
+    return copy.from >= region->data() && copy.from <= region->data() + region->length();
+  });
+  if (copied) return Violation("a slab is gone that is being looked at");
+  std::erase_if(loans_, [&](const auto& entry) { return entry.second.slab == region; });
   slabs_.erase(slab);
   pool_.EndForeign(*region);
   return {};
 }
 
-bool Borrower::Stands(const Borrowed& borrowed) const {
-  const Loan& loan = borrowed.loan;
-  return loan.standing == kNotStanding || peer_.standing(loan.standing).load() == loan.standing_value;
+bool Borrower::Stands(uint32_t place, uint32_t standing) const {
+  return peer_.standing(place).load(std::memory_order_seq_cst) == standing;
 }
 
 // Whatever is not possible this way is asked of the owner, who says what is wrong.
-Borrower::Borrowed* Borrower::Usable(const Tag& tag, uint64_t offset, uint64_t length) {
+Borrower::Borrowed* Borrower::BeginLook(const Tag& tag, uint64_t offset, uint64_t length) {
   const auto at = loans_.find(tag);
   if (at == loans_.end()) return nullptr;
   Borrowed& borrowed = at->second;
   const Loan& loan = borrowed.loan;
   const bool within = length > 0 && offset <= loan.length && length <= loan.length - offset;
-  if (!within || borrowed.uses_left == 0 || !Stands(borrowed)) return nullptr;
+  if (!within || borrowed.uses_left == 0) return nullptr;
   if (loan.expires_at != kNever && NowNs() >= loan.expires_at) return nullptr;
-  return &borrowed;
+  own_.looking(loan.place).fetch_add(1, std::memory_order_seq_cst);
+  if (Stands(loan.place, loan.standing)) return &borrowed;
+  EndLook(loan.place);
+  loans_.erase(at);
+  return nullptr;
 }
 
-void Borrower::NoteTaken(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over) {
+void Borrower::EndLook(uint32_t place) { own_.looking(place).fetch_sub(1, std::memory_order_seq_cst); }
+
+Take Borrower::Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over) {
   if (borrowed.uses_left != kUnlimitedUses) borrowed.uses_left--;
-  out_.Put(RecordKind::kTook, Take{++last_take_, offset, length, borrowed.loan.loan, over ? 1u : 0u});
+  const Take take{.number = ++last_take_,
+                  .offset = offset,
+                  .length = length,
+                  .place = borrowed.loan.place,
+                  .standing = borrowed.loan.standing,
+                  .over = over ? 1u : 0u};
+  out_.Put(RecordKind::kTook, take);
+  return take;
 }
 
 Result<BufferRef> Borrower::View(const Tag& tag, uint64_t offset, uint64_t length) {
-  Borrowed* borrowed = Usable(tag, offset, length);
   // Beyond this the owner would take us for a bad peer.
-  if (!borrowed || views_ >= kLoansMax) return Status::NoResource();
-  NoteTaken(*borrowed, offset, length, false);
-  views_++;
+  if (views_.size() + copies_.size() >= kTakesMax) return Status::NoResource();
+  Borrowed* borrowed = BeginLook(tag, offset, length);
+  if (!borrowed) return Status::NoResource();
+  views_.emplace(last_take_ + 1, Note(*borrowed, offset, length, false));
   return pool_.View(*borrowed->slab, borrowed->loan.offset + offset, length, last_take_);
 }
 
+void Borrower::OnViewEnded(uint64_t number) {
+  const auto at = views_.find(number);
+  EndLook(at->second.place);
+  out_.Put(RecordKind::kGaveBack, at->second);
+  views_.erase(at);
+  listener_.touched();
+}
+
 bool Borrower::ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> local, uint64_t length) {
-  Borrowed* borrowed = Usable(tag, offset, length);
+  if (length > kReadNowBytesMax) return false;
+  Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return false;
-  const uint8_t* from = borrowed->slab->data() + borrowed->loan.offset + offset;
+  const Loan& loan = borrowed->loan;
+  const uint8_t* from = borrowed->slab->data() + loan.offset + offset;
   for (const Slice& slice : local) {
     std::memcpy(slice.data(), from, slice.length);
     from += slice.length;
   }
-  if (borrowed->loan.standing == kNotStanding) {
-    NoteTaken(*borrowed, offset, length, true);
-    return true;
+  const bool stood = Stands(loan.place, loan.standing);
+  EndLook(loan.place);
+  // Uses are counted by the owner. If the tag ended meanwhile, the owner waits to hear that the look is over.
+  if (!stood || loan.uses != kUnlimitedUses) Note(*borrowed, offset, length, true);
+  return stood;
+}
+
+void Borrower::Forget(const Tag& tag) { loans_.erase(tag); }
+
+bool Borrower::StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, uint64_t length,
+                         std::vector<Slice>& local) {
+  if (views_.size() + copies_.size() >= kTakesMax) return false;
+  Borrowed* borrowed = BeginLook(tag, offset, length);
+  if (!borrowed) return false;
+  const uint8_t* from = borrowed->slab->data() + borrowed->loan.offset + offset;
+  copies_.push_back({operation, Note(*borrowed, offset, length, false), from, length, std::move(local), {}});
+  return true;
+}
+
+bool Borrower::Cancel(uint64_t operation) {
+  const auto at = std::find_if(copies_.begin(), copies_.end(),
+                               [&](const Copy& copy) { return copy.operation == operation; });
+  if (at == copies_.end()) return false;
+  at->canceled = true;
+  return true;
+}
+
+void Borrower::Pump(Round& round) {
+  while (!copies_.empty() && round.budget > 0) {
+    Copy& copy = copies_.front();
+    round.progressed = true;
+    Status status;
+    if (copy.canceled) {
+      status = EndedWith(Code::kAborted);
+    } else if (!Stands(copy.take.place, copy.take.standing)) {
+      status = EndedWith(Code::kTagRevoked);
+    } else {
+      const SliceCursor::Piece piece = copy.cursor.Next(copy.local, std::min(copy.left, kCopyBytes));
+      status = piece.slice->buffer->region().Check();
+      if (status.ok()) {
+        std::memcpy(piece.data(), copy.from, piece.length);
+        copy.cursor.Advance(copy.local, piece.length);
+        copy.from += piece.length;
+        copy.left -= piece.length;
+        round.budget -= int64_t(piece.length);
+        // What was copied of a tag that has ended meanwhile does not count.
+        if (copy.left == 0 && !Stands(copy.take.place, copy.take.standing)) status = EndedWith(Code::kTagRevoked);
+      }
+      if (status.ok() && copy.left > 0) continue;
+    }
+    Copy finished = std::move(copies_.front());
+    copies_.pop_front();
+    FinishCopy(std::move(finished), std::move(status));
   }
-  // If the tag ended meanwhile, what was copied may be somebody else's; the owner is asked, and refuses.
-  std::atomic_thread_fence(std::memory_order_acquire);
-  return Stands(*borrowed);
 }
 
-void Borrower::Forget(const Tag& tag) {
-  const auto at = loans_.find(tag);
-  if (at == loans_.end()) return;
-  by_number_.erase(at->second.loan.loan);
-  loans_.erase(at);
+void Borrower::FinishCopy(Copy copy, Status status) {
+  EndLook(copy.take.place);
+  out_.Put(RecordKind::kGaveBack, copy.take);
+  copy.local.clear();
+  listener_.completed({copy.operation, std::move(status), 0});
 }
 
-void Borrower::OnViewEnded(uint64_t number) {
-  views_--;
-  out_.Put(RecordKind::kGaveBack, Number{number});
-  touched_();
-}
-
-void Borrower::ReturnAll() {
-  for (const auto& [number, tag] : by_number_) out_.Put(RecordKind::kReturned, LoanEnd{number});
-  by_number_.clear();
+void Borrower::End(const Status& why) {
   loans_.clear();
+  auto copies = std::exchange(copies_, {});
+  for (Copy& copy : copies) FinishCopy(std::move(copy), why);
 }
 
 }  // namespace splitplane::shm

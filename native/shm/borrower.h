@@ -1,23 +1,38 @@
 // The other side of loans: the peer's slabs that are mapped here, the tags whose memory can be looked at
-// without asking, and the views that somebody holds. Every word of the peer is judged against what is mapped.
-// Knows nothing of operations that the peer carries out.
+// without asking, the views that somebody holds, and what is being copied out of that memory. Every word of
+// the peer is judged against what is mapped. lender.h says how both sides know who looks.
 #pragma once
 
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <unordered_map>
+#include <vector>
 
 #include "native/memory/pool.h"
+#include "native/memory/slice_cursor.h"
 #include "native/shm/outgoing.h"
+#include "native/shm/round.h"
 #include "native/transport/transport.h"
 
 namespace splitplane::shm {
 
+// What is copied at once by whoever asks; more is copied in the rounds, so that the loop stays responsive.
+inline constexpr uint64_t kReadNowBytesMax = 64 * 1024;
+
 class Borrower final : public ViewOwner {
  public:
-  // `touched` runs when there is something to write that nobody asked for just now.
-  Borrower(MemoryPool& pool, Outgoing& out, Segment peer, std::function<void()> touched)
-      : pool_(pool), out_(out), peer_(std::move(peer)), touched_(std::move(touched)) {}
+  struct Listener {
+    std::function<void(Completion)> completed;
+    // There is something to write that nobody asked for just now.
+    std::function<void()> touched;
+  };
+  Borrower(MemoryPool& pool, Outgoing& out, Segment own, Segment peer, Listener listener)
+      : pool_(pool),
+        out_(out),
+        own_(std::move(own)),
+        peer_(std::move(peer)),
+        listener_(std::move(listener)) {}
   // Views that are left live on; nobody hears of their end.
   ~Borrower();
 
@@ -25,19 +40,28 @@ class Borrower final : public ViewOwner {
   Status OnSlab(const Packet& packet, const Fd& descriptor);
   bool HasSlab(uint32_t slab) const { return slabs_.contains(slab); }
   Status OnLoan(const Loan& loan);
-  Status OnRevoked(uint32_t loan);
-  Status OnSlabGone(uint32_t slab);
+  Status OnSlabGone(uint64_t slab);
 
   // As Endpoint has them.
   Result<BufferRef> View(const Tag& tag, uint64_t offset, uint64_t length);
   bool ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> local, uint64_t length);
   void Forget(const Tag& tag);
 
+  // Begins to copy; false if this memory cannot be looked at, and the owner has to be asked. Completes in a
+  // round.
+  bool StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, uint64_t length,
+                 std::vector<Slice>& local);
+  // Ends a copy: true if there is one of this number.
+  bool Cancel(uint64_t operation);
+  // Copies within the budget.
+  void Pump(Round& round);
+  bool copying() const { return !copies_.empty(); }
+
   void OnViewEnded(uint64_t number) override;
 
-  // Nothing is looked at any more but what views show already.
-  void ReturnAll();
-  bool has_views() const { return views_ > 0; }
+  // Copies end with `why`, and nothing is looked at any more but what views show already.
+  void End(const Status& why);
+  bool has_views() const { return !views_.empty(); }
 
  private:
   struct TagHash {
@@ -55,21 +79,32 @@ class Borrower final : public ViewOwner {
     Region* slab = nullptr;
     uint32_t uses_left = 0;
   };
+  struct Copy {
+    uint64_t operation = 0;
+    Take take;
+    const uint8_t* from = nullptr;
+    uint64_t left = 0;
+    std::vector<Slice> local;
+    SliceCursor cursor;
+    bool canceled = false;
+  };
 
-  // What may be looked at now, or null.
-  Borrowed* Usable(const Tag& tag, uint64_t offset, uint64_t length);
-  bool Stands(const Borrowed& borrowed) const;
-  void NoteTaken(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over);
+  // What may be looked at now; from here on the owner knows that somebody does. Null: it may not.
+  Borrowed* BeginLook(const Tag& tag, uint64_t offset, uint64_t length);
+  void EndLook(uint32_t place);
+  bool Stands(uint32_t place, uint32_t standing) const;
+  Take Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over);
+  void FinishCopy(Copy copy, Status status);
 
   MemoryPool& pool_;
   Outgoing& out_;
-  Segment peer_;
-  std::function<void()> touched_;
+  Segment own_, peer_;
+  Listener listener_;
   std::unordered_map<uint32_t, Region*> slabs_;
   std::unordered_map<Tag, Borrowed, TagHash, TagEqual> loans_;
-  std::unordered_map<uint32_t, Tag> by_number_;
+  std::unordered_map<uint64_t, Take> views_;
+  std::deque<Copy> copies_;  // the first is being copied
   uint64_t last_take_ = 0;
-  uint64_t views_ = 0;
 };
 
 }  // namespace splitplane::shm

@@ -23,12 +23,12 @@ Connection::Link::Link(Connection& owner, Segment own_segment, Segment peer_segm
     : own(own_segment),
       out(own_segment, peer_segment, owner.socket_.get()),
       in(own_segment, peer_segment),
-      lender(owner.reactor_.context, out, own_segment, owner.socket_.get(), trusted),
-      borrower(owner.reactor_.context.pool, out, peer_segment, [&owner] { owner.MakeAwake(); }),
+      lender(owner.reactor_.context, out, own_segment, peer_segment, owner.socket_.get(), trusted),
+      borrower(owner.reactor_.context.pool, out, own_segment, peer_segment,
+               {[&owner](Completion completion) { owner.OnCompletion(std::move(completion)); },
+                [&owner] { owner.MakeAwake(); }}),
       transfers(owner.reactor_.context, owner.reactor_.stats, owner.reactor_.round, out,
-                {[&owner](Completion completion) {
-                   if (owner.handle_) owner.reactor_.events->OnCompletion(*owner.handle_, std::move(completion));
-                 },
+                {[&owner](Completion completion) { owner.OnCompletion(std::move(completion)); },
                  [&owner](uint32_t tag_index) {
                    if (owner.handle_) owner.reactor_.events->OnNotified(*owner.handle_, tag_index);
                  }}) {}
@@ -63,6 +63,15 @@ Status Connection::PostSend(std::span<const ConstBytes> pieces) {
 Status Connection::PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local) {
   if (!open()) return NotOpen("post");
   MakeAwake();
+  Status valid = ValidateRemote(remote);
+  if (valid.ok()) valid = ValidateLocal(local, remote.length, true);
+  if (!valid.ok()) return valid;
+  const Tag tag = Tag::From(remote.grant);
+  if (link_->borrower.StartCopy(operation, tag, remote.offset, remote.length, local)) {
+    reactor_.stats.bytes_received += remote.length;
+    reactor_.stats.bytes_copied += remote.length;
+    return {};
+  }
   return link_->transfers.PostRead(operation, remote, std::move(local));
 }
 
@@ -82,7 +91,7 @@ Status Connection::PostAtomic(uint64_t operation, const RemoteSlice& remote, con
 void Connection::Cancel(uint64_t operation) {
   if (over() || !link_) return;
   MakeAwake();
-  link_->transfers.Cancel(operation);
+  if (!link_->borrower.Cancel(operation)) link_->transfers.Cancel(operation);
 }
 
 Result<BufferRef> Connection::View(const RemoteSlice& remote) {
@@ -151,9 +160,9 @@ bool Connection::OnTagExported(const Tag& tag, const TagOptions& options) {
   return true;
 }
 
-void Connection::OnTagEnded(uint32_t index, Code why) {
+void Connection::OnTagEnded(uint32_t index) {
   if (!link_) return;
-  link_->lender.OnTagEnded(index, why);
+  link_->lender.OnTagEnded(index);
   MakeAwake();
 }
 
@@ -199,9 +208,9 @@ bool Connection::HasWork() {
   if (!link_ || peer_gone_) return false;
   if (link_->in.HasRecord() || link_->out.CanFlush()) return true;
   if (over()) return false;
-  if (link_->transfers.has_untold() || link_->transfers.HasRoomAgain()) return true;
+  if (link_->transfers.has_untold() || link_->transfers.HasRoomAgain() || link_->borrower.copying()) return true;
   if ((wants_frames_ || link_->transfers.sending()) && link_->out.has_room(kRingBytes / 2)) return true;
-  return state_ == State::kDraining && link_->transfers.outstanding() == 0 && !link_->out.waiting();
+  return state_ == State::kDraining && drained() && !link_->out.waiting();
 }
 
 void Connection::Work() {
@@ -214,6 +223,7 @@ void Connection::Work() {
   }
   if (link_ && !over()) {
     link_->transfers.Pump();
+    link_->borrower.Pump(reactor_.round);
     Settle();
   }
   if (link_ && !peer_gone_) {
@@ -273,10 +283,8 @@ Status Connection::OnRecord(const RingReader::Record& record) {
       return {};
     }
     case RecordKind::kLoan:
-    case RecordKind::kRevoked:
     case RecordKind::kTook:
     case RecordKind::kGaveBack:
-    case RecordKind::kReturned:
     case RecordKind::kSlabGone:
       return OnLoanRecord(record);
     default:
@@ -288,31 +296,28 @@ Status Connection::OnRecord(const RingReader::Record& record) {
 Status Connection::OnLoanRecord(const RingReader::Record& record) {
   Loan loan;
   Take take;
-  Number number;
-  LoanEnd end;
+  Number slab;
   switch (record.kind) {
     case RecordKind::kLoan:
       if (!CopyBody(record, loan)) break;
-      if (over()) {
-        link_->out.Put(RecordKind::kReturned, LoanEnd{loan.loan});
-        return {};
-      }
+      if (over()) return {};
       // Its slab was handed over before the loan was told of, on the other way.
       if (!link_->borrower.HasSlab(loan.slab)) ReceivePackets();
       return over() ? Status() : link_->borrower.OnLoan(loan);
-    case RecordKind::kTook:
-      if (!CopyBody(record, take)) break;
-      return link_->lender.OnTook(take, reactor_.stats, reactor_.round.now);
-    case RecordKind::kGaveBack:
-      if (!CopyBody(record, number)) break;
-      return link_->lender.OnGaveBack(number.number);
+    case RecordKind::kSlabGone:
+      if (!CopyBody(record, slab)) break;
+      return link_->borrower.OnSlabGone(slab.number);
     default:
-      if (!CopyBody(record, end)) break;
-      if (record.kind == RecordKind::kRevoked) return link_->borrower.OnRevoked(end.loan);
-      if (record.kind == RecordKind::kReturned) return link_->lender.OnReturned(end.loan);
-      return link_->borrower.OnSlabGone(end.loan);
+      if (!CopyBody(record, take)) break;
+      return record.kind == RecordKind::kTook
+                 ? link_->lender.OnTook(take, reactor_.stats, reactor_.round.now)
+                 : link_->lender.OnGaveBack(take);
   }
   return Violation("a word about loans has not the length of its kind");
+}
+
+void Connection::OnCompletion(Completion completion) {
+  if (handle_) reactor_.events->OnCompletion(*handle_, std::move(completion));
 }
 
 // The frame is copied before anybody looks at it: the peer could change it meanwhile.
@@ -334,7 +339,7 @@ void Connection::Settle() {
     reactor_.round.progressed = true;
     reactor_.events->OnWritable(*handle_);
   }
-  if (state_ != State::kDraining || link_->transfers.outstanding() > 0 || !link_->out.Flush()) return;
+  if (state_ != State::kDraining || !drained() || !link_->out.Flush()) return;
   End(Status::Error(Code::kClosed, "close", "closed"), true);
 }
 
@@ -361,8 +366,8 @@ void Connection::TellEnd() {
   reactor_.round.progressed = true;
   if (link_) {
     link_->transfers.End(why_);
+    link_->borrower.End(why_);
     link_->lender.Close();
-    link_->borrower.ReturnAll();
   }
   state_ = State::kParted;
   Endpoint* handle = std::exchange(handle_, nullptr);

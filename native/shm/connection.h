@@ -60,7 +60,7 @@ class Connection final : public Watched {
   // For the transport.
   void OnReady() override;
   bool OnTagExported(const Tag& tag, const TagOptions& options);
-  void OnTagEnded(uint32_t index, Code why);
+  void OnTagEnded(uint32_t index);
   void OnRegionRemoved(const Region& region);
   // One round.
   void Work();
@@ -102,6 +102,9 @@ class Connection final : public Watched {
   void ReadRing();
   Status OnRecord(const RingReader::Record& record);
   Status OnLoanRecord(const RingReader::Record& record);
+  void OnCompletion(Completion completion);
+  // Nothing that this side posted is under way.
+  bool drained() const { return link_->transfers.outstanding() == 0 && !link_->borrower.copying(); }
   void OnFrame(const RingReader::Record& record);
   void Settle();
   void TellEnd();

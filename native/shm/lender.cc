@@ -9,8 +9,8 @@
 namespace splitplane::shm {
 namespace {
 
-// Takes are uses of a tag like operations, whose numbers never get that far.
-constexpr uint64_t kTakes = uint64_t{1} << 63;
+// Looks are uses of a tag like operations, whose numbers never get that far.
+constexpr uint64_t kLooks = uint64_t{1} << 63;
 
 Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "loan", sentence); }
 
@@ -36,105 +36,131 @@ bool Lender::HandOver(Region& region) {
   return true;
 }
 
+std::optional<uint32_t> Lender::TakePlace() {
+  if (!free_.empty()) {
+    const uint32_t place = free_.back();
+    free_.pop_back();
+    return place;
+  }
+  if (places_.size() >= kLoansMax) return std::nullopt;
+  places_.emplace_back();
+  return uint32_t(places_.size() - 1);
+}
+
 bool Lender::OnTagExported(const Tag& tag, const TagOptions& options) {
   if (!requester_ || options.access != Access::kRead || options.slices.size() != 1) return false;
   if (options.audience.kind != Audience::Kind::kSession || options.audience.session != requester_->session)
     return false;
   const Slice& slice = options.slices.front();
   Region& region = slice.buffer->region();
-  if (region.kind() != Region::Kind::kSlab || loans_.size() >= kLoansMax) return false;
-  if (!MayShow(*slice.buffer.get()) || !HandOver(region)) return false;
-  Loan loan;
-  loan.tag = tag.bytes;
-  loan.loan = ++last_loan_;
-  loan.slab = region.id();
-  loan.offset = slice.buffer->offset() + slice.offset;
-  loan.length = slice.length;
-  loan.expires_at = options.expires_at;
-  loan.uses = options.uses;
-  if (options.uses == kUnlimitedUses && options.expires_at == kNever) {
-    loan.standing = TakeStanding();
-    if (loan.standing != kNotStanding) loan.standing_value = own_.standing(loan.standing).load();
+  if (region.kind() != Region::Kind::kSlab || !MayShow(*slice.buffer.get())) return false;
+  const std::optional<uint32_t> number = TakePlace();
+  if (!number) return false;
+  if (!HandOver(region)) {
+    free_.push_back(*number);
+    return false;
   }
-  out_.Put(RecordKind::kLoan, loan);
-  loans_.emplace(loan.loan, LoanOut{tag, slice, loan.standing});
-  by_index_.emplace(IndexOf(tag), loan.loan);
+  Place& place = places_[*number];
+  place.tag = tag;
+  place.buffer = slice.buffer.get();
+  place.length = slice.length;
+  place.stands = true;
+  by_index_.emplace(IndexOf(tag), *number);
+  out_.Put(RecordKind::kLoan, Loan{.tag = tag.bytes,
+                                   .place = *number,
+                                   .standing = own_.standing(*number).load(std::memory_order_relaxed),
+                                   .slab = region.id(),
+                                   .uses = options.uses,
+                                   .offset = slice.buffer->offset() + slice.offset,
+                                   .length = slice.length,
+                                   .expires_at = options.expires_at});
   return true;
 }
 
-uint32_t Lender::TakeStanding() {
-  if (!standing_free_.empty()) {
-    const uint32_t index = standing_free_.back();
-    standing_free_.pop_back();
-    return index;
-  }
-  return standing_made_ < kStandingMax ? standing_made_++ : kNotStanding;
-}
-
-// The peer sees at once that the tag has ended, also in the middle of looking.
-void Lender::EndStanding(uint32_t index) {
-  own_.standing(index).fetch_add(1);
-  standing_free_.push_back(index);
-}
-
-void Lender::OnTagEnded(uint32_t index, Code why) {
+void Lender::OnTagEnded(uint32_t index) {
   const auto at = by_index_.find(index);
   if (at == by_index_.end()) return;
-  const auto loan = loans_.find(at->second);
+  const uint32_t number = at->second;
   by_index_.erase(at);
-  if (loan->second.standing != kNotStanding) EndStanding(loan->second.standing);
-  // Who gave a tag back takes nothing by it any more, and what was taken before is in takes_.
-  if (why == Code::kOk) {
-    loans_.erase(loan);
-    return;
-  }
-  loan->second.over = true;
-  out_.Put(RecordKind::kRevoked, LoanEnd{loan->first});
+  Place& place = places_[number];
+  place.stands = false;
+  // The tag holds the memory until this call is over.
+  place.held = BufferRef(std::exchange(place.buffer, nullptr));
+  held_++;
+  own_.standing(number).fetch_add(1, std::memory_order_seq_cst);
+  Settle(number);
+}
+
+// Lets the memory go, and the place, when the tag has ended and nobody looks.
+void Lender::Settle(uint32_t number) {
+  Place& place = places_[number];
+  if (place.stands || !place.held || place.takes > 0) return;
+  if (peer_.looking(number).load(std::memory_order_seq_cst) != 0) return;
+  held_--;
+  free_.push_back(number);
+  place.held.Reset();
 }
 
 void Lender::OnRegionRemoved(const Region& region) {
-  if (handed_.erase(region.id()) > 0) out_.Put(RecordKind::kSlabGone, LoanEnd{region.id()});
+  if (handed_.erase(region.id()) > 0) out_.Put(RecordKind::kSlabGone, Number{region.id()});
+}
+
+// Null: the look is over for long, and its place was given to another loan before its words came here.
+Result<Lender::Place*> Lender::Find(const Take& take) {
+  if (take.place >= places_.size()) return Violation("something was taken that is not lent");
+  Place& place = places_[take.place];
+  const bool known = place.stands || place.held;
+  const uint32_t current = own_.standing(take.place).load(std::memory_order_relaxed);
+  const auto age = int32_t(current - take.standing);
+  if (age < 0) return Violation("something was taken that was never lent");
+  return known && age == (place.stands ? 0 : 1) ? &place : nullptr;
 }
 
 Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) {
-  const auto loan = loans_.find(take.loan);
-  if (loan == loans_.end()) return Violation("something was taken that is not lent");
-  const Slice& slice = loan->second.slice;
-  if (take.length == 0 || take.offset > slice.length || take.length > slice.length - take.offset) {
+  Result<Place*> found = Find(take);
+  if (!found.ok()) return found.status();
+  if (!*found) return {};
+  Place& place = **found;
+  if (take.length == 0 || take.offset > place.length || take.length > place.length - take.offset) {
     return Violation("more was taken than was lent");
   }
   stats.operations_served++;
   stats.bytes_sent += take.length;
-  // Counts the use. It may come too late, because the tag ended meanwhile: then nothing is to be counted.
-  if (!loan->second.over && requester_) {
-    (void)context_.tags.Begin(loan->second.tag, *requester_, Access::kRead, take.offset, take.length,
-                              kTakes | take.number, now);
+  // Counts the use, unless the tag has ended meanwhile: then nothing is to be counted.
+  if (place.stands && requester_) {
+    (void)context_.tags.Begin(place.tag, *requester_, Access::kRead, take.offset, take.length,
+                              kLooks | take.number, now);
   }
-  if (take.over != 0) return {};
-  if (takes_.size() >= kLoansMax) return Violation("too much was taken at a time");
-  if (!takes_.emplace(take.number, slice.buffer).second) return Violation("a take has the number of another");
+  if (take.over != 0) {
+    Settle(take.place);
+    return {};
+  }
+  if (takes_.size() >= kTakesMax) return Violation("too much is looked at at a time");
+  BufferRef buffer = place.stands ? BufferRef(place.buffer) : place.held;
+  if (!takes_.emplace(take.number, std::move(buffer)).second) return Violation("a look has the number of another");
+  place.takes++;
   return {};
 }
 
-Status Lender::OnGaveBack(uint64_t number) {
-  return takes_.erase(number) > 0 ? Status() : Violation("something was given back that was not taken");
-}
-
-Status Lender::OnReturned(uint32_t number) {
-  const auto loan = loans_.find(number);
-  if (loan == loans_.end()) return {};  // given back by its tag meanwhile
-  if (!loan->second.over) {
-    by_index_.erase(IndexOf(loan->second.tag));
-    if (loan->second.standing != kNotStanding) EndStanding(loan->second.standing);
-  }
-  loans_.erase(loan);
+Status Lender::OnGaveBack(const Take& take) {
+  Result<Place*> found = Find(take);
+  if (!found.ok()) return found.status();
+  if (!*found) return {};
+  const auto at = takes_.find(take.number);
+  if (at == takes_.end() || (*found)->takes == 0) return Violation("something was given back that was not taken");
+  const BufferRef buffer = std::move(at->second);
+  takes_.erase(at);
+  (*found)->takes--;
+  Settle(take.place);
   return {};
 }
 
 void Lender::Drop() {
-  // What is let go may run callbacks of those whose memory it was.
+  requester_.reset();
   by_index_.clear();
-  const auto loans = std::exchange(loans_, {});
+  held_ = 0;
+  // What is let go may run callbacks of those whose memory it was.
+  const auto places = std::exchange(places_, {});
   const auto takes = std::exchange(takes_, {});
 }
 

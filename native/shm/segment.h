@@ -35,19 +35,23 @@ class Segment {
 
   SegmentWords& words() const { return *reinterpret_cast<SegmentWords*>(mapping_->data()); }
   uint8_t* ring() const { return mapping_->data() + kRingAt; }
-  // By number of a standing loan.
-  std::atomic<uint32_t>& standing(uint32_t index) const {
-    return reinterpret_cast<std::atomic<uint32_t>*>(mapping_->data() + kStandingAt)[index];
-  }
+  // By the place of a loan that the owner of this segment gave: changes when it ends.
+  std::atomic<uint32_t>& standing(uint32_t place) const { return Words(kStandingAt)[place]; }
+  // By the place of a loan that the owner of this segment got: how many look.
+  std::atomic<uint32_t>& looking(uint32_t place) const { return Words(kLookingAt)[place]; }
 
  private:
   // The ring begins in the page of the words: a connection that is idle touches that one page.
   static constexpr uint64_t kRingAt = 256;
   static constexpr uint64_t kStandingAt = kRingAt + kRingBytes;
-  static constexpr uint64_t kBytes = (kStandingAt + kStandingMax * sizeof(uint32_t) + 4095) / 4096 * 4096;
+  static constexpr uint64_t kLookingAt = kStandingAt + kLoansMax * sizeof(uint32_t);
+  static constexpr uint64_t kBytes = (kLookingAt + kLoansMax * sizeof(uint32_t) + 4095) / 4096 * 4096;
   static_assert(sizeof(SegmentWords) <= kRingAt && kRingAt % 64 == 0);
 
   explicit Segment(std::shared_ptr<Mapping> mapping) : mapping_(std::move(mapping)) {}
+  std::atomic<uint32_t>* Words(uint64_t at) const {
+    return reinterpret_cast<std::atomic<uint32_t>*>(mapping_->data() + at);
+  }
 
   std::shared_ptr<Mapping> mapping_;
 };

@@ -87,7 +87,7 @@ class ShmTransport final : public Transport, private TagWatcher {
 
  private:
   void OnTagExported(const Tag& tag, const TagOptions& options) override;
-  void OnTagEnded(uint32_t index, Code why) override;
+  void OnTagEnded(uint32_t index) override;
   void PollEpoll();
   void WorkAwake();
 
@@ -138,12 +138,12 @@ void ShmTransport::OnTagExported(const Tag& tag, const TagOptions& options) {
   reactor_.lenders[LoadLittle<uint32_t>(tag.bytes.data() + Tag::kIndexAt)] = bound->second;
 }
 
-void ShmTransport::OnTagEnded(uint32_t index, Code why) {
+void ShmTransport::OnTagEnded(uint32_t index) {
   const auto lender = reactor_.lenders.find(index);
   if (lender == reactor_.lenders.end()) return;
   Connection& connection = *lender->second;
   reactor_.lenders.erase(lender);
-  connection.OnTagEnded(index, why);
+  connection.OnTagEnded(index);
 }
 
 bool ShmTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes_budget) {

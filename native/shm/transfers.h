@@ -12,17 +12,11 @@
 
 #include "native/memory/slice_cursor.h"
 #include "native/shm/outgoing.h"
+#include "native/shm/round.h"
 #include "native/transport/operation.h"
 #include "native/transport/transport.h"
 
 namespace splitplane::shm {
-
-// What a round of the transport gives to each of its connections.
-struct Round {
-  MonotonicNs now = 0;
-  int64_t budget = 0;
-  bool progressed = false;
-};
 
 class Transfers {
  public:

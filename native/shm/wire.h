@@ -21,12 +21,13 @@ inline constexpr uint32_t kRingBytes = 512 * 1024;
 inline constexpr uint32_t kBodyBytesMax = 64 * 1024;
 // Bytes of a transfer in one record: small enough that frames find room between them.
 inline constexpr uint32_t kDataBytesMax = 32 * 1024;
-// Standing tags whose end a peer sees by itself.
-inline constexpr uint32_t kStandingMax = 1024;
+// Pieces of memory that are lent to one peer at a time. Each has a word in either segment: in the owner's it says
+// whether the loan stands, in the other one whether somebody looks.
+inline constexpr uint32_t kLoansMax = 8192;
 // Reads, writes and atomics under way, each way.
 inline constexpr uint32_t kOperationsMax = 1024;
-// Pieces of memory that one peer may look at, or may be told of, at a time.
-inline constexpr uint32_t kLoansMax = 65'536;
+// Looks of one peer at a time, that is, views that somebody holds.
+inline constexpr uint32_t kTakesMax = 65'536;
 // Slabs of a peer that are mapped here.
 inline constexpr uint32_t kSlabsMax = 8192;
 
@@ -54,11 +55,9 @@ enum class RecordKind : uint32_t {
   kFrame,    // the bytes of a frame
   // The owner lends memory that the peer has mapped, or can map.
   kLoan,      // Loan
-  kRevoked,   // LoanEnd: the loan is over; answer kReturned when it is not used any more
   kTook,      // Take: the peer looks at a lent piece, or has looked
-  kGaveBack,  // Number: of a Take
-  kReturned,  // LoanEnd: the peer uses this loan no more, apart from what it took before
-  kSlabGone,  // LoanEnd, of a slab: nothing in it is lent any more, and nothing will be
+  kGaveBack,  // Take, the same again: it looks no more
+  kSlabGone,  // Number, of a slab: nothing in it is lent any more, and nothing will be
   // Operations that the owner carries out.
   kRead,        // Request
   kReadData,    // Number, bytes
@@ -83,37 +82,29 @@ struct Number {
   uint64_t number = 0;
 };
 
-inline constexpr uint32_t kNotStanding = UINT32_MAX;
-
 // Memory behind a tag that the peer may look at without asking: `length` bytes from `offset` of a slab.
 struct Loan {
   std::array<uint8_t, Tag::kSize> tag{};
-  uint32_t loan = 0;  // its number, increasing
+  uint32_t place = 0;    // of its two words, 0..kLoansMax - 1
+  uint32_t standing = 0; // what is in the owner's word as long as the loan stands
   uint32_t slab = 0;
+  uint32_t uses = 0;  // kUnlimitedUses: as often as wanted
   uint64_t offset = 0;
   uint64_t length = 0;
   MonotonicNs expires_at = kNever;  // by the clock that all processes of a host share
-  uint32_t uses = 0;                // kUnlimitedUses: as often as wanted
-  // For a tag without bounds: its word among the segment's, and what is there as long as the tag stands.
-  uint32_t standing = kNotStanding;
-  uint32_t standing_value = 0;
-  uint32_t reserved = 0;
 };
-static_assert(sizeof(Loan) == 80);
-
-struct LoanEnd {
-  uint32_t loan = 0;
-  uint32_t reserved = 0;
-};
+static_assert(sizeof(Loan) == 72);
 
 struct Take {
   uint64_t number = 0;  // of this take
   uint64_t offset = 0;  // within the tag
   uint64_t length = 0;
-  uint32_t loan = 0;
-  uint32_t over = 0;  // 1: it has looked already, and holds nothing
+  uint32_t place = 0;     // of the loan
+  uint32_t standing = 0;  // and which of those that had this place
+  uint32_t over = 0;      // 1: it has looked already, and holds nothing
+  uint32_t reserved = 0;
 };
-static_assert(sizeof(Take) == 32);
+static_assert(sizeof(Take) == 40);
 
 struct Request {
   uint64_t number = 0;
