@@ -108,8 +108,10 @@ Result<BufferRef> Borrower::View(const Tag& tag, uint64_t offset, uint64_t lengt
   if (views_.size() + copies_.size() >= kTakesMax) return Status::NoResource();
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return Status::NoResource();
-  views_.emplace(last_take_ + 1, Note(*borrowed, offset, length, false));
-  return pool_.View(*borrowed->slab, borrowed->loan.offset + offset, length, last_take_);
+  const Take take = Note(*borrowed, offset, length, false);
+  views_.emplace(take.number, take);
+  stats_.bytes_received += length;
+  return pool_.View(*borrowed->slab, borrowed->loan.offset + offset, length, take.number);
 }
 
 void Borrower::OnViewEnded(uint64_t number) {
@@ -132,6 +134,8 @@ bool Borrower::ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> l
   }
   const bool stood = Stands(loan.place, loan.standing);
   EndLook(loan.place);
+  stats_.bytes_received += length;
+  stats_.bytes_copied += length;
   // Uses are counted by the owner. If the tag ended meanwhile, the owner waits to hear that the look is over.
   if (!stood || loan.uses != kUnlimitedUses) Note(*borrowed, offset, length, true);
   return stood;
@@ -175,6 +179,8 @@ void Borrower::Pump(Round& round) {
         copy.from += piece.length;
         copy.left -= piece.length;
         round.budget -= int64_t(piece.length);
+        stats_.bytes_received += piece.length;
+        stats_.bytes_copied += piece.length;
         // What was copied of a tag that has ended meanwhile does not count.
         if (copy.left == 0 && !Stands(copy.take.place, copy.take.standing)) status = EndedWith(Code::kTagRevoked);
       }

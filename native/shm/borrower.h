@@ -27,8 +27,9 @@ class Borrower final : public ViewOwner {
     // There is something to write that nobody asked for just now.
     std::function<void()> touched;
   };
-  Borrower(MemoryPool& pool, Outgoing& out, Segment own, Segment peer, Listener listener)
+  Borrower(MemoryPool& pool, TransportStats& stats, Outgoing& out, Segment own, Segment peer, Listener listener)
       : pool_(pool),
+        stats_(stats),
         out_(out),
         own_(std::move(own)),
         peer_(std::move(peer)),
@@ -97,6 +98,7 @@ class Borrower final : public ViewOwner {
   void FinishCopy(Copy copy, Status status);
 
   MemoryPool& pool_;
+  TransportStats& stats_;
   Outgoing& out_;
   Segment own_, peer_;
   Listener listener_;

@@ -24,7 +24,7 @@ Connection::Link::Link(Connection& owner, Segment own_segment, Segment peer_segm
       out(own_segment, peer_segment, owner.socket_.get()),
       in(own_segment, peer_segment),
       lender(owner.reactor_.context, out, own_segment, peer_segment, owner.socket_.get(), trusted),
-      borrower(owner.reactor_.context.pool, out, own_segment, peer_segment,
+      borrower(owner.reactor_.context.pool, owner.reactor_.stats, out, own_segment, peer_segment,
                {[&owner](Completion completion) { owner.OnCompletion(std::move(completion)); },
                 [&owner] { owner.MakeAwake(); }}),
       transfers(owner.reactor_.context, owner.reactor_.stats, owner.reactor_.round, out,
@@ -67,11 +67,7 @@ Status Connection::PostRead(uint64_t operation, const RemoteSlice& remote, std::
   if (valid.ok()) valid = ValidateLocal(local, remote.length, true);
   if (!valid.ok()) return valid;
   const Tag tag = Tag::From(remote.grant);
-  if (link_->borrower.StartCopy(operation, tag, remote.offset, remote.length, local)) {
-    reactor_.stats.bytes_received += remote.length;
-    reactor_.stats.bytes_copied += remote.length;
-    return {};
-  }
+  if (link_->borrower.StartCopy(operation, tag, remote.offset, remote.length, local)) return {};
   return link_->transfers.PostRead(operation, remote, std::move(local));
 }
 
@@ -97,18 +93,13 @@ void Connection::Cancel(uint64_t operation) {
 Result<BufferRef> Connection::View(const RemoteSlice& remote) {
   if (!open() || !ValidateRemote(remote).ok()) return Status::NoResource();
   MakeAwake();
-  Result<BufferRef> view = link_->borrower.View(Tag::From(remote.grant), remote.offset, remote.length);
-  if (view.ok()) reactor_.stats.bytes_received += remote.length;
-  return view;
+  return link_->borrower.View(Tag::From(remote.grant), remote.offset, remote.length);
 }
 
 bool Connection::ReadNow(const RemoteSlice& remote, std::span<const Slice> local) {
   if (!open() || !ValidateRemote(remote).ok() || !ValidateLocal(local, remote.length, true).ok()) return false;
   MakeAwake();
-  if (!link_->borrower.ReadNow(Tag::From(remote.grant), remote.offset, local, remote.length)) return false;
-  reactor_.stats.bytes_received += remote.length;
-  reactor_.stats.bytes_copied += remote.length;
-  return true;
+  return link_->borrower.ReadNow(Tag::From(remote.grant), remote.offset, local, remote.length);
 }
 
 void Connection::Forget(const Tag& tag) {

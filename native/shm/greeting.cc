@@ -11,6 +11,17 @@ ConstBytes BytesOf(const Greeting& greeting) {
   return {reinterpret_cast<const uint8_t*>(&greeting), sizeof(greeting)};
 }
 
+// Who the peer is must not depend on the transport that happens to carry the words: at an IP address it is
+// somebody on this host, and at a unix socket it is a user.
+EndpointInfo Describe(std::string local, std::string remote, const std::string& listener, const Peer& peer) {
+  const bool tells_user = listener.starts_with("unix:");
+  return {.local_address = std::move(local),
+          .remote_address = std::move(remote),
+          .local_only = true,
+          .peer_uid = tells_user ? peer.uid : -1,
+          .device = {}};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Address& address,
@@ -20,11 +31,7 @@ Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Add
   Result<Peer> peer = CheckPeer(socket->get());
   if (!peer.ok()) return peer.status();
   std::shared_ptr<Connection> connection(new Connection(reactor, std::move(*socket)));
-  connection->info_ = {.local_address = "pid " + std::to_string(getpid()),
-                       .remote_address = address.ToString(),
-                       .local_only = true,
-                       .peer_uid = peer->uid,
-                       .device = {}};
+  connection->info_ = Describe("pid " + std::to_string(getpid()), address.ToString(), address.ToString(), *peer);
   // Threads of one process see all of its memory anyway.
   connection->trusts_ = options.trusted_peer || peer->pid == getpid();
   connection->deadline_ = std::min(options.deadline, NowNs() + kGreetingTimeoutNs);
@@ -45,11 +52,7 @@ Result<std::shared_ptr<Connection>> Connection::Accept(Reactor& reactor, Fd& soc
   Fd own;
   if (Status made = connection->MakeSegment(own); !made.ok()) return made;
   std::swap(connection->socket_, socket);
-  connection->info_ = {.local_address = address,
-                       .remote_address = "pid " + std::to_string(peer.pid),
-                       .local_only = true,
-                       .peer_uid = peer.uid,
-                       .device = {}};
+  connection->info_ = Describe(address, "pid " + std::to_string(peer.pid), address, peer);
   Status joined = connection->Join(segment, options.trusted_peers || peer.pid == getpid());
   if (joined.ok()) joined = SendPacket(connection->socket_.get(), BytesOf({}), own.get());
   if (joined.ok()) joined = reactor.Watch(connection->socket_.get(), *connection);

@@ -291,11 +291,12 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     const outcomes = [
       outgoing.send(envelope('waits'), { buffers: [buffer] }),
       outgoing.request(envelope('unanswered')),
-      outgoing.remote(incoming.share(theirs)).resolve(),
+      outgoing.remote(incoming.share(theirs)).resolve({ into: client.allocate(64 << 20) }),
     ].map((promise) => failure(promise as Promise<unknown>));
     const reason = new SplitplaneError('ABORTED', 'This is why it ends.');
     const message = await take(server);
-    const other = failure(message.buffers[0]?.resolve() as Promise<unknown>);
+    const into = server.allocate(64 << 20);
+    const other = failure(message.buffers[0]?.resolve({ into }) as Promise<unknown>);
     outgoing.destroy(reason);
     for (const outcome of outcomes) expect((await outcome).code).toBe('ABORTED');
     expect((await outgoing.closed).message).toContain('This is why it ends.');

@@ -44,10 +44,18 @@ const TCP_V6: TransportCase = {
   listenAddress: () => 'tcp://[::1]:0',
 };
 
+const SHM: TransportCase = {
+  name: 'shm',
+  transport: 'shm',
+  sendsFilesInPlace: false,
+  listenAddress: () => 'shm://127.0.0.1:0',
+};
+
+/** Where the choice is the manager's. */
 const UNIX: TransportCase = {
   name: 'unix',
-  transport: 'tcp',
-  sendsFilesInPlace: true,
+  transport: 'shm',
+  sendsFilesInPlace: false,
   listenAddress: () => `unix:${socketPath()}`,
 };
 
@@ -78,4 +86,4 @@ export function repetitions(count: number): number {
 
 /** Where a device is named, the others have been tested elsewhere. */
 export const TRANSPORTS: readonly TransportCase[] =
-  RDMA_ADDRESS === undefined ? [TCP, ...(hasIpv6() ? [TCP_V6] : []), UNIX] : [RDMA];
+  RDMA_ADDRESS === undefined ? [TCP, ...(hasIpv6() ? [TCP_V6] : []), SHM, UNIX] : [RDMA];
