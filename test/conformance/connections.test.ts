@@ -287,15 +287,16 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     });
     const buffer = filled(client, 64 << 20);
     const theirs = filled(server, 64 << 20);
+    const mine = client.allocate(64 << 20);
+    const into = server.allocate(64 << 20);
     const held = await outgoing.send(envelope('accepted'), { buffers: [buffer] });
     const outcomes = [
       outgoing.send(envelope('waits'), { buffers: [buffer] }),
       outgoing.request(envelope('unanswered')),
-      outgoing.remote(incoming.share(theirs)).resolve({ into: client.allocate(64 << 20) }),
+      outgoing.remote(incoming.share(theirs)).resolve({ into: mine }),
     ].map((promise) => failure(promise as Promise<unknown>));
     const reason = new SplitplaneError('ABORTED', 'This is why it ends.');
     const message = await take(server);
-    const into = server.allocate(64 << 20);
     const other = failure(message.buffers[0]?.resolve({ into }) as Promise<unknown>);
     outgoing.destroy(reason);
     for (const outcome of outcomes) expect((await outcome).code).toBe('ABORTED');
@@ -306,8 +307,7 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     );
     await incoming.closed;
     message.release();
-    buffer.release();
-    theirs.release();
+    for (const each of [buffer, theirs, mine, into]) each.release();
     await untilIdle(client, server);
   });
 
