@@ -46,7 +46,7 @@ Result<std::shared_ptr<Mapping>> Mapping::Create(uint64_t bytes, Fd& fd) {
   return std::make_shared<Mapping>(static_cast<uint8_t*>(data), bytes);
 }
 
-Result<std::shared_ptr<Mapping>> Mapping::OfPeer(const Fd& fd, uint64_t bytes) {
+Result<std::shared_ptr<Mapping>> Mapping::OfPeer(const Fd& fd, uint64_t bytes, Sharing sharing) {
   struct stat found;
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & kKeepsSize) != kKeepsSize || fstat(fd.get(), &found) != 0 ||
@@ -54,7 +54,8 @@ Result<std::shared_ptr<Mapping>> Mapping::OfPeer(const Fd& fd, uint64_t bytes) {
     return Status::Error(Code::kProtocolViolation, "map",
                          "the peer handed over memory of another size, or whose size it could change");
   }
-  void* data = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
+  const int flags = sharing == Sharing::kShared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE;
+  void* data = mmap(nullptr, bytes, PROT_READ, flags, fd.get(), 0);
   if (data == MAP_FAILED) return MappingError("mmap", bytes);
   return std::make_shared<Mapping>(static_cast<uint8_t*>(data), bytes);
 }

@@ -15,8 +15,10 @@ class Mapping {
   // `bytes` is a multiple of the page size. `fd` becomes the memfd, sealed against changes of size.
   static Result<std::shared_ptr<Mapping>> Create(uint64_t bytes, Fd& fd);
   // What a peer handed over, for reading. kProtocolViolation unless it has this size and keeps it: else the
-  // peer could take pages away under us, and looking at them would end this process (SIGBUS).
-  static Result<std::shared_ptr<Mapping>> OfPeer(const Fd& fd, uint64_t bytes);
+  // peer could take pages away under us, and looking at them would end this process (SIGBUS). A private
+  // mapping shows the same, and can be guarded (write_guard.h).
+  enum class Sharing : uint8_t { kShared, kPrivate };
+  static Result<std::shared_ptr<Mapping>> OfPeer(const Fd& fd, uint64_t bytes, Sharing sharing);
 
   Mapping(uint8_t* data, uint64_t length) : data_(data), length_(length) {}
   Mapping(const Mapping&) = delete;

@@ -121,6 +121,7 @@ BufferRef MemoryPool::View(Region& foreign, uint64_t offset, uint64_t length, ui
   SPLITPLANE_CHECK(foreign.kind() == Region::Kind::kForeign && offset <= foreign.length() &&
                    length <= foreign.length() - offset);
   auto& region = static_cast<ForeignRegion&>(foreign);
+  RenewForeign(foreign, offset, length);
   ForeignRegion::View* view = region.free_;
   if (view) {
     region.free_ = view->next_free;
@@ -132,6 +133,10 @@ BufferRef MemoryPool::View(Region& foreign, uint64_t offset, uint64_t length, ui
   view->number = number;
   region.used_++;
   return HandOut(view);
+}
+
+void MemoryPool::RenewForeign(Region& foreign, uint64_t offset, uint64_t length) {
+  static_cast<ForeignRegion&>(foreign).Renew(offset, length);
 }
 
 void MemoryPool::EndForeign(Region& foreign) {

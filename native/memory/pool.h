@@ -88,6 +88,8 @@ class MemoryPool {
   // A read-only buffer of `length` bytes from `offset`, which lie within. The owner hears of its end.
   BufferRef View(Region& foreign, uint64_t offset, uint64_t length, uint64_t number);
   void EndForeign(Region& foreign);
+  // Before looking at it without a view: what somebody wrote into a view by mistake is not to be seen.
+  void RenewForeign(Region& foreign, uint64_t offset, uint64_t length);
 
   // Registers memory that somebody else keeps alive. `check` says whether it is still there, `ended` runs
   // once when the last holder let go (then the owner may free it).

@@ -67,7 +67,15 @@ FileRegion::FileRegion(uint32_t id, uint64_t file_bytes, Fd file, uint64_t offse
 ForeignRegion::ForeignRegion(uint32_t id, std::shared_ptr<Mapping> mapping, ViewOwner& owner)
     : PoolRegion(Kind::kForeign, id, mapping->data(), mapping->length(), Fd()),
       mapping_(std::move(mapping)),
+      // Whoever keeps the guard keeps the mapping.
+      guard_(new WriteGuard(mapping_->data(), mapping_->length()),
+             [mapping = mapping_](WriteGuard* guard) { delete guard; }),
       owner_(&owner) {}
+
+void ForeignRegion::Renew(uint64_t offset, uint64_t length) {
+  if (!guard_->written()) return;
+  used_ == 0 ? guard_->RenewAll() : guard_->Renew(offset, length);
+}
 
 void ForeignRegion::Recycle(Buffer* buffer) {
   View* view = static_cast<View*>(buffer);

@@ -10,6 +10,7 @@
 
 #include "native/memory/mapping.h"
 #include "native/memory/pool.h"
+#include "native/memory/write_guard.h"
 
 namespace splitplane {
 
@@ -98,7 +99,7 @@ class FileRegion final : public PoolRegion {
 class ForeignRegion final : public PoolRegion {
  public:
   ForeignRegion(uint32_t id, std::shared_ptr<Mapping> mapping, ViewOwner& owner);
-  std::shared_ptr<void> KeepAlive() const override { return mapping_; }
+  std::shared_ptr<void> KeepAlive() const override { return guard_; }
   bool writable() const override { return false; }
 
  private:
@@ -109,8 +110,11 @@ class ForeignRegion final : public PoolRegion {
     View* next_free = nullptr;
   };
   void Recycle(Buffer* buffer) override;
+  // Nobody sees what somebody wrote into a former view.
+  void Renew(uint64_t offset, uint64_t length);
 
   std::shared_ptr<Mapping> mapping_;
+  std::shared_ptr<WriteGuard> guard_;
   ViewOwner* owner_;  // null: nobody wants to hear of views any more, and the region goes with the last
   std::deque<View> views_;
   View* free_ = nullptr;

@@ -26,7 +26,8 @@ Status Borrower::OnSlab(const Packet& packet, const Fd& descriptor) {
   if (!descriptor.valid() || slabs_.contains(packet.slab) || slabs_.size() >= kSlabsMax) {
     return Violation("a slab came without memory, twice, or beyond the number that is allowed");
   }
-  Result<std::shared_ptr<Mapping>> mapping = Mapping::OfPeer(descriptor, packet.bytes);
+  Result<std::shared_ptr<Mapping>> mapping =
+      Mapping::OfPeer(descriptor, packet.bytes, Mapping::Sharing::kPrivate);
   if (!mapping.ok()) return mapping.status();
   slabs_.emplace(packet.slab, &pool_.AddForeign(std::move(*mapping), *this));
   return {};
@@ -127,6 +128,7 @@ bool Borrower::ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> l
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return false;
   const Loan& loan = borrowed->loan;
+  pool_.RenewForeign(*borrowed->slab, loan.offset + offset, length);
   const uint8_t* from = borrowed->slab->data() + loan.offset + offset;
   for (const Slice& slice : local) {
     std::memcpy(slice.data(), from, slice.length);
@@ -148,6 +150,7 @@ bool Borrower::StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, ui
   if (views_.size() + copies_.size() >= kTakesMax) return false;
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return false;
+  pool_.RenewForeign(*borrowed->slab, borrowed->loan.offset + offset, length);
   const uint8_t* from = borrowed->slab->data() + borrowed->loan.offset + offset;
   copies_.push_back({operation, Note(*borrowed, offset, length, false), from, length, std::move(local), {}});
   return true;

@@ -14,7 +14,7 @@ Result<Segment> Segment::Create(Fd& fd) {
 }
 
 Result<Segment> Segment::Map(const Fd& fd) {
-  Result<std::shared_ptr<Mapping>> mapping = Mapping::OfPeer(fd, kBytes);
+  Result<std::shared_ptr<Mapping>> mapping = Mapping::OfPeer(fd, kBytes, Mapping::Sharing::kShared);
   if (!mapping.ok()) return mapping.status();
   return Segment(std::move(*mapping));
 }
