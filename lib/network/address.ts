@@ -19,7 +19,8 @@ export interface Address {
   readonly path: string | undefined;
 }
 
-const FORMS = 'HOST:PORT, [IPV6]:PORT, shm://HOST:PORT, rdma://HOST:PORT, tcp://HOST:PORT, dos://HOST:PORT/NAME or unix:/PATH';
+const FORMS =
+  'HOST:PORT, [IPV6]:PORT, shm://HOST:PORT, rdma://HOST:PORT, tcp://HOST:PORT, dos://HOST:PORT/NAME or unix:/PATH';
 /** The longest path that sockaddr_un holds. */
 const UNIX_PATH_BYTES_MAX = 107;
 

@@ -65,8 +65,9 @@ Mapping::~Mapping() { SPLITPLANE_CHECK(munmap(data_, length_) == 0); }
 Status SealAgainstWriting(const Fd& fd) {
   if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0) return {};
   const int system_errno = errno;
-  const char* advice = system_errno == EINVAL ? "this kernel cannot seal memory against writing; Linux 5.1 can"
-                                              : "could not seal memory against writing";
+  const char* advice = system_errno == EINVAL
+                           ? "this kernel cannot seal memory against writing; Linux 5.1 can"
+                           : "could not seal memory against writing";
   return system_errno == EINVAL ? Status::Error(Code::kUnsupported, "fcntl", advice, system_errno)
                                 : Status::Errno("fcntl", system_errno, advice);
 }

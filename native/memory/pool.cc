@@ -316,8 +316,8 @@ Result<SlabRegion*> MemoryPool::AddSlab(uint64_t slot_bytes, uint64_t slab_bytes
   Fd fd;
   Result<std::shared_ptr<Mapping>> mapping = Mapping::Create(slab_bytes, fd);
   if (!mapping.ok()) return mapping.status();
-  auto region =
-      std::make_unique<SlabRegion>(next_region_id_++, std::move(mapping).value(), std::move(fd), slot_bytes, audience);
+  auto region = std::make_unique<SlabRegion>(next_region_id_++, std::move(mapping).value(), std::move(fd),
+                                             slot_bytes, audience);
   SlabRegion* slab = region.get();
   stats_.slab_count++;
   stats_.slab_bytes += slab_bytes;

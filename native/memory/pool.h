@@ -1,8 +1,8 @@
 // Where registered memory comes from: slabs by size class, handed out slot by slot and reused last-in
 // first-out so that the next user finds warm pages; user memory; files. Slabs are memfd mappings (shared
-// memory can hand them over), each for one audience. Slabs nobody uses give their pages back to the kernel beyond a bound. Buffers
-// may outlive the pool: their regions live until the last one goes. Knows neither transports nor JavaScript.
-// Engine's thread only.
+// memory can hand them over), each for one audience. Slabs nobody uses give their pages back to the kernel
+// beyond a bound. Buffers may outlive the pool: their regions live until the last one goes. Knows neither
+// transports nor JavaScript. Engine's thread only.
 #pragma once
 
 #include <array>
@@ -25,7 +25,8 @@ inline constexpr uint64_t kSlotBytesMax = uint64_t{64} << 20;
 // Empty slabs that keep their pages, because fresh ones cost more than everything else that happens to a
 // byte. Beyond this the one that has been empty longest gives its pages back.
 inline constexpr uint64_t kWarmBytesMax = uint64_t{256} << 20;
-// Slabs of one slot for one audience that stay mapped while nobody uses them; beyond this the oldest is unmapped.
+// Slabs of one slot for one audience that stay mapped while nobody uses them; beyond this the oldest is
+// unmapped.
 inline constexpr size_t kSpareSlabsMax = 8;
 
 struct PoolOptions {
@@ -147,7 +148,7 @@ class MemoryPool {
   Shelf shelf_;  // for nobody in particular
   std::unordered_map<AudienceId, Shelf> shelves_;
   std::vector<std::unique_ptr<PoolRegion>> regions_;
-  std::list<SlabRegion*> warm_;     // empty slabs that keep their pages, the longest empty first
+  std::list<SlabRegion*> warm_;  // empty slabs that keep their pages, the longest empty first
   uint64_t warm_bytes_ = 0;
   uint64_t charged_bytes_ = 0;  // handed out, at the size of the slots
   uint32_t next_region_id_ = 1;

@@ -1,7 +1,7 @@
 // Registered memory. A Region is memory of one origin that every transport knows: a slab of the pool, bytes a
-// user brought, a file, or a peer's slab. A Buffer is the piece of a region that one owner was given; a Slice is part of a
-// buffer and holds it, so memory that an operation or a tag still names is never reused. Runs on the engine's
-// thread only; knows neither transports nor JavaScript.
+// user brought, a file, or a peer's slab. A Buffer is the piece of a region that one owner was given; a Slice
+// is part of a buffer and holds it, so memory that an operation or a tag still names is never reused. Runs on
+// the engine's thread only; knows neither transports nor JavaScript.
 #pragma once
 
 #include <cstdint>

@@ -74,8 +74,8 @@ struct TagStats {
   uint64_t refused_direction = 0, refused_bounds = 0;
 };
 
-// Who must hear of tags at once, and above all of their end, whoever ended them: a transport whose peers reach memory without
-// asking again takes that back before the call that ended the tag returns.
+// Who must hear of tags at once, and above all of their end, whoever ended them: a transport whose peers
+// reach memory without asking again takes that back before the call that ended the tag returns.
 class TagWatcher {
  public:
   // There is a new tag at this index, for these.

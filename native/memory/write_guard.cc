@@ -1,5 +1,5 @@
-// The table that the handler of SIGSEGV looks at, and the handler. It may do nothing but look at atomics and make
-// system calls: the thread was interrupted anywhere.
+// The table that the handler of SIGSEGV looks at, and the handler. It may do nothing but look at atomics and
+// make system calls: the thread was interrupted anywhere.
 #include "native/memory/write_guard.h"
 
 #include <signal.h>
@@ -92,7 +92,8 @@ bool WriteGuard::written() const { return entry_ != kMappingsMax && entries[entr
 
 void WriteGuard::Renew(uint64_t offset, uint64_t length) {
   const uint64_t from = offset / page_bytes * page_bytes;
-  const uint64_t to = std::min<uint64_t>(bytes_, (offset + length + page_bytes - 1) / page_bytes * page_bytes);
+  const uint64_t to =
+      std::min<uint64_t>(bytes_, (offset + length + page_bytes - 1) / page_bytes * page_bytes);
   SPLITPLANE_CHECK(mprotect(data_ + from, to - from, PROT_READ) == 0);
   SPLITPLANE_CHECK(madvise(data_ + from, to - from, MADV_DONTNEED) == 0);
 }

@@ -1,5 +1,5 @@
-// Writing to memory that is mapped for reading ends a process by SIGSEGV, and a Buffer in JavaScript cannot say
-// that it is only to be read. So whoever writes to a view of a peer's memory gets a copy of the page that
+// Writing to memory that is mapped for reading ends a process by SIGSEGV, and a Buffer in JavaScript cannot
+// say that it is only to be read. So whoever writes to a view of a peer's memory gets a copy of the page that
 // nobody else sees, and goes on; the copy goes before the next view of that page is made. This is for
 // mistakes: what they cost is a signal and a page. The one piece of state that all threads of the process
 // share, because signals belong to the process.

@@ -41,7 +41,16 @@ class EventQueue {
   }
 
  private:
-  enum class Kind : uint8_t { kOpen, kWritable, kOperation, kTagEnded, kRegionGone, kInterrupted, kResumed, kClosed };
+  enum class Kind : uint8_t {
+    kOpen,
+    kWritable,
+    kOperation,
+    kTagEnded,
+    kRegionGone,
+    kInterrupted,
+    kResumed,
+    kClosed
+  };
   struct Event {
     Kind kind;
     Code code = Code::kOk;

@@ -185,7 +185,8 @@ void Borrower::Pump(Round& round) {
         stats_.bytes_received += piece.length;
         stats_.bytes_copied += piece.length;
         // What was copied of a tag that has ended meanwhile does not count.
-        if (copy.left == 0 && !Stands(copy.take.place, copy.take.standing)) status = EndedWith(Code::kTagRevoked);
+        if (copy.left == 0 && !Stands(copy.take.place, copy.take.standing))
+          status = EndedWith(Code::kTagRevoked);
       }
       if (status.ok() && copy.left > 0) continue;
     }

@@ -27,7 +27,8 @@ class Borrower final : public ViewOwner {
     // There is something to write that nobody asked for just now.
     std::function<void()> touched;
   };
-  Borrower(MemoryPool& pool, TransportStats& stats, Outgoing& out, Segment own, Segment peer, Listener listener)
+  Borrower(MemoryPool& pool, TransportStats& stats, Outgoing& out, Segment own, Segment peer,
+           Listener listener)
       : pool_(pool),
         stats_(stats),
         out_(out),

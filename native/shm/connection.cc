@@ -97,7 +97,8 @@ Result<BufferRef> Connection::View(const RemoteSlice& remote) {
 }
 
 bool Connection::ReadNow(const RemoteSlice& remote, std::span<const Slice> local) {
-  if (!open() || !ValidateRemote(remote).ok() || !ValidateLocal(local, remote.length, true).ok()) return false;
+  if (!open() || !ValidateRemote(remote).ok() || !ValidateLocal(local, remote.length, true).ok())
+    return false;
   MakeAwake();
   return link_->borrower.ReadNow(Tag::From(remote.grant), remote.offset, local, remote.length);
 }
@@ -199,7 +200,8 @@ bool Connection::HasWork() {
   if (!link_ || peer_gone_) return false;
   if (link_->in.HasRecord() || link_->out.CanFlush()) return true;
   if (over()) return false;
-  if (link_->transfers.has_untold() || link_->transfers.HasRoomAgain() || link_->borrower.copying()) return true;
+  if (link_->transfers.has_untold() || link_->transfers.HasRoomAgain() || link_->borrower.copying())
+    return true;
   if ((wants_frames_ || link_->transfers.sending()) && link_->out.has_room(kRingBytes / 2)) return true;
   return state_ == State::kDraining && drained() && !link_->out.waiting();
 }
@@ -300,9 +302,8 @@ Status Connection::OnLoanRecord(const RingReader::Record& record) {
       return link_->borrower.OnSlabGone(slab.number);
     default:
       if (!CopyBody(record, take)) break;
-      return record.kind == RecordKind::kTook
-                 ? link_->lender.OnTook(take, reactor_.stats, reactor_.round.now)
-                 : link_->lender.OnGaveBack(take);
+      return record.kind == RecordKind::kTook ? link_->lender.OnTook(take, reactor_.stats, reactor_.round.now)
+                                              : link_->lender.OnGaveBack(take);
   }
   return Violation("a word about loans has not the length of its kind");
 }

@@ -31,13 +31,15 @@ Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Add
   Result<Peer> peer = CheckPeer(socket->get());
   if (!peer.ok()) return peer.status();
   std::shared_ptr<Connection> connection(new Connection(reactor, std::move(*socket)));
-  connection->info_ = Describe("pid " + std::to_string(getpid()), address.ToString(), address.ToString(), *peer);
+  connection->info_ =
+      Describe("pid " + std::to_string(getpid()), address.ToString(), address.ToString(), *peer);
   // Threads of one process see all of its memory anyway.
   connection->trusts_ = options.trusted_peer || peer->pid == getpid();
   connection->deadline_ = std::min(options.deadline, NowNs() + kGreetingTimeoutNs);
   Fd segment;
   if (Status made = connection->MakeSegment(segment); !made.ok()) return made;
-  if (Status sent = SendPacket(connection->socket_.get(), BytesOf({}), segment.get()); !sent.ok()) return sent;
+  if (Status sent = SendPacket(connection->socket_.get(), BytesOf({}), segment.get()); !sent.ok())
+    return sent;
   if (Status watched = reactor.Watch(connection->socket_.get(), *connection); !watched.ok()) return watched;
   reactor.greeting.push_back(connection.get());
   reactor.connections.emplace(connection.get(), connection);
@@ -121,17 +123,18 @@ void Connection::ReceivePackets() {
 
 void Connection::OnGreeted(const Greeting& greeting, const Fd& segment) {
   if (greeting.magic != kMagic || greeting.version != kVersion || greeting.ring_bytes != kRingBytes) {
-    return End(Status::Error(Code::kVersionUnsupported, "greeting",
-                             "the other process speaks another version of shared memory: update the older one"));
+    return End(
+        Status::Error(Code::kVersionUnsupported, "greeting",
+                      "the other process speaks another version of shared memory: update the older one"));
   }
   if (greeting.status != 0) {
     const Code code = CodeFromWire(greeting.status);
-    return End(Status::Error(
-        code, "greeting",
-        code == Code::kLimitExceeded
-            ? "the peer has as many connections as it accepts: try again later"
-            : "the peer takes no shared memory from this process: for it, the process is another user's, or in "
-              "another PID namespace"));
+    return End(Status::Error(code, "greeting",
+                             code == Code::kLimitExceeded
+                                 ? "the peer has as many connections as it accepts: try again later"
+                                 : "the peer takes no shared memory from this process: for it, the process "
+                                   "is another user's, or in "
+                                   "another PID namespace"));
   }
   if (Status joined = Join(segment, trusts_); !joined.ok()) return End(std::move(joined));
   state_ = State::kOpen;

@@ -137,7 +137,8 @@ Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) 
   }
   if (takes_.size() >= kTakesMax) return Violation("too much is looked at at a time");
   BufferRef buffer = place.stands ? BufferRef(place.buffer) : place.held;
-  if (!takes_.emplace(take.number, std::move(buffer)).second) return Violation("a look has the number of another");
+  if (!takes_.emplace(take.number, std::move(buffer)).second)
+    return Violation("a look has the number of another");
   place.takes++;
   return {};
 }
@@ -147,7 +148,8 @@ Status Lender::OnGaveBack(const Take& take) {
   if (!found.ok()) return found.status();
   if (!*found) return {};
   const auto at = takes_.find(take.number);
-  if (at == takes_.end() || (*found)->takes == 0) return Violation("something was given back that was not taken");
+  if (at == takes_.end() || (*found)->takes == 0)
+    return Violation("something was given back that was not taken");
   const BufferRef buffer = std::move(at->second);
   takes_.erase(at);
   (*found)->takes--;

@@ -1,8 +1,9 @@
 // The owner's side of memory that a peer looks at where it is: which tags it is told of beforehand, and what
-// of that it may still be looking at. When a tag ends, the owner changes the loan's word and then looks at the
-// peer's; a peer that is to look says so in its word and then looks at the owner's. So one of the two knows:
-// either the peer looks no more, or the memory is held until it has given it back, because it must never see
-// what the next user of the memory writes. Nothing is lent but slabs that may be shown whole to this peer.
+// of that it may still be looking at. When a tag ends, the owner changes the loan's word and then looks at
+// the peer's; a peer that is to look says so in its word and then looks at the owner's. So one of the two
+// knows: either the peer looks no more, or the memory is held until it has given it back, because it must
+// never see what the next user of the memory writes. Nothing is lent but slabs that may be shown whole to
+// this peer.
 #pragma once
 
 #include <optional>

@@ -29,8 +29,8 @@ void Outgoing::RingForRoom() {
   if (peer_.words().wants_room.load(std::memory_order_relaxed) != 0) RingIfAsleep();
 }
 
-// What was written is visible before the peer's sleep is looked at, and the peer says that it sleeps before it
-// looks for what was written: one of the two sees the other.
+// What was written is visible before the peer's sleep is looked at, and the peer says that it sleeps before
+// it looks for what was written: one of the two sees the other.
 void Outgoing::RingIfAsleep() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint32_t sleep = peer_.words().sleep.load(std::memory_order_relaxed);

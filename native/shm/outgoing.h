@@ -67,8 +67,8 @@ class Outgoing {
   RingWriter ring_;
   int socket_;
   std::deque<Small> waiting_;
-  uint64_t told_ = 0;   // written when the peer was last looked at
-  uint32_t rung_ = 0;   // the sleep it was woken from
+  uint64_t told_ = 0;  // written when the peer was last looked at
+  uint32_t rung_ = 0;  // the sleep it was woken from
 };
 
 }  // namespace splitplane::shm

@@ -44,8 +44,8 @@ struct Reactor {
 
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
   std::vector<std::shared_ptr<Door>> doors;
-  std::vector<Connection*> awake;     // looked at in every round
-  std::vector<Connection*> greeting;  // have a deadline
+  std::vector<Connection*> awake;                     // looked at in every round
+  std::vector<Connection*> greeting;                  // have a deadline
   std::unordered_map<uint64_t, Connection*> bound;    // by session, those that lend
   std::unordered_map<uint32_t, Connection*> lenders;  // by index of a tag that is, or was, lent
   std::vector<std::shared_ptr<Connection>> ended;

@@ -215,8 +215,7 @@ std::unique_ptr<Endpoint> MakeEndpoint(std::shared_ptr<Connection> connection) {
 
 Result<std::unique_ptr<Transport>> MakeShmTransport(TransportContext context) {
   Fd epoll(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll.valid())
-    return Status::Errno("epoll_create1", errno, "shared memory needs an epoll instance");
+  if (!epoll.valid()) return Status::Errno("epoll_create1", errno, "shared memory needs an epoll instance");
   // Learned here rather than with the first connection.
   Fd probe;
   Result<std::shared_ptr<Mapping>> mapping = Mapping::Create(4096, probe);

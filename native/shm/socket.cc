@@ -142,7 +142,8 @@ Result<Peer> CheckPeer(int socket) {
   }
   if (found.pid == 0) {
     return Unavailable(
-        "the other process lives in another PID namespace, as in a container of its own: shared memory is for "
+        "the other process lives in another PID namespace, as in a container of its own: shared memory is "
+        "for "
         "processes that can see each other");
   }
   if (found.uid != geteuid()) {

@@ -236,9 +236,8 @@ Status Transfers::OnWriteData(uint64_t number, const uint8_t* bytes, uint64_t le
   if (!served.discarding) {
     stats_.bytes_received += length;
     stats_.bytes_copied += length;
-    Status placed = served.use.revoked(round_.now)
-                        ? EndedWith(Code::kTagRevoked)
-                        : Place(served.use.slices(), served.cursor, bytes, length);
+    Status placed = served.use.revoked(round_.now) ? EndedWith(Code::kTagRevoked)
+                                                   : Place(served.use.slices(), served.cursor, bytes, length);
     if (!placed.ok()) RefuseWrite(number, served, placed.code());
   }
   if (served.left > 0) return {};
@@ -262,8 +261,8 @@ Status Transfers::OnAtomic(const AtomicAsked& asked) {
     const Slice& slice = use->slices().front();
     refused = slice.buffer->region().Check();
     if (refused.ok()) {
-      value = ApplyAtomic(*reinterpret_cast<uint64_t*>(slice.data()),
-                          {operation, asked.operand, asked.compare});
+      value =
+          ApplyAtomic(*reinterpret_cast<uint64_t*>(slice.data()), {operation, asked.operand, asked.compare});
     }
   }
   Answer(RecordKind::kAtomicDone, asked.request.number, refused.code(), value);
@@ -407,9 +406,8 @@ bool Transfers::SendPart(RecordKind kind, uint64_t number, const std::vector<Sli
 }
 
 void Transfers::StopSending(bool serving, uint64_t number) {
-  std::erase_if(sending_, [&](const Sender& sender) {
-    return sender.serving == serving && sender.number == number;
-  });
+  std::erase_if(sending_,
+                [&](const Sender& sender) { return sender.serving == serving && sender.number == number; });
 }
 
 void Transfers::TellEnded() {

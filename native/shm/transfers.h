@@ -65,8 +65,8 @@ class Transfers {
     uint64_t left = 0;
     std::optional<Request> unannounced;  // of a write: the owner does not know of it
     bool discarding = false;             // of a read: bytes still come, and go nowhere
-    bool answered = false;    // its end was told
-    Status failure;           // of a read: how it ends once the owner has stopped
+    bool answered = false;               // its end was told
+    Status failure;                      // of a read: how it ends once the owner has stopped
   };
   // What the peer asked for.
   struct Served {

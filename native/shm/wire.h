@@ -21,8 +21,8 @@ inline constexpr uint32_t kRingBytes = 512 * 1024;
 inline constexpr uint32_t kBodyBytesMax = 64 * 1024;
 // Bytes of a transfer in one record: small enough that frames find room between them.
 inline constexpr uint32_t kDataBytesMax = 32 * 1024;
-// Pieces of memory that are lent to one peer at a time. Each has a word in either segment: in the owner's it says
-// whether the loan stands, in the other one whether somebody looks.
+// Pieces of memory that are lent to one peer at a time. Each has a word in either segment: in the owner's it
+// says whether the loan stands, in the other one whether somebody looks.
 inline constexpr uint32_t kLoansMax = 8192;
 // Reads, writes and atomics under way, each way.
 inline constexpr uint32_t kOperationsMax = 1024;
@@ -85,8 +85,8 @@ struct Number {
 // Memory behind a tag that the peer may look at without asking: `length` bytes from `offset` of a slab.
 struct Loan {
   std::array<uint8_t, Tag::kSize> tag{};
-  uint32_t place = 0;    // of its two words, 0..kLoansMax - 1
-  uint32_t standing = 0; // what is in the owner's word as long as the loan stands
+  uint32_t place = 0;     // of its two words, 0..kLoansMax - 1
+  uint32_t standing = 0;  // what is in the owner's word as long as the loan stands
   uint32_t slab = 0;
   uint32_t uses = 0;  // kUnlimitedUses: as often as wanted
   uint64_t offset = 0;

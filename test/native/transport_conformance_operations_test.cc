@@ -50,9 +50,9 @@ TEST_P(TransportTest, Writes) {
   }
 }
 
-// Goal: bulk is placed where it belongs, and is copied in user space no more often than it has to be, alone and
-// with others beside it.
-// Method: the transport's counter of copied bytes after reads and writes both ways.
+// Goal: bulk is placed where it belongs, and is copied in user space no more often than it has to be, alone
+// and with others beside it. Method: the transport's counter of copied bytes after reads and writes both
+// ways.
 TEST_P(TransportTest, BulkIsNotCopied) {
   Connect();
   const uint64_t size = 5 << 20;

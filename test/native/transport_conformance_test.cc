@@ -131,8 +131,8 @@ TEST_P(TransportTest, ArmLosesNothing) {
   }
 }
 
-// Goal: Arm refuses to sleep on what was posted and not sent. Method: post, then arm; if it lets us sleep, the
-// peer gets it without our help.
+// Goal: Arm refuses to sleep on what was posted and not sent. Method: post, then arm; if it lets us sleep,
+// the peer gets it without our help.
 TEST_P(TransportTest, ArmSeesWhatWasPosted) {
   Connect();
   while (client.transport->Poll(client, NowNs(), UINT64_MAX) || !client.transport->Arm()) {
