@@ -45,12 +45,6 @@ class RdmaEndpoint final : public Endpoint {
     return connection_->PostAtomic(operation, remote, request);
   }
   void Cancel(uint64_t operation) override { connection_->Cancel(operation); }
-  // The tag is the grant: the owner exposes memory when it is asked for, and the tag table says when a tag
-  // ends.
-  Result<std::vector<uint8_t>> Expose(const Tag&, Access, std::span<const Slice>) override {
-    return std::vector<uint8_t>();
-  }
-  void Revoke(const Tag&) override {}
   void Bind(Requester who) override { connection_->Bind(std::move(who)); }
   void Close(Status why) override { connection_->Close(std::move(why)); }
   const EndpointInfo& info() const override { return connection_->info(); }
@@ -105,7 +99,6 @@ class RdmaTransport final : public Transport, public TagWatcher {
                                    .remote_write = true,
                                    .write_notification = true,
                                    .remote_atomics = true,
-                                   .explicit_grants = false,
                                    .checksums_transfers = true,
                                    .send_bytes_max = kFrameBytesMax,
                                    .operations_max = kOperationsMax};

@@ -43,11 +43,6 @@ class ShmEndpoint final : public Endpoint {
     return connection_->ReadNow(remote, local);
   }
   void Forget(const Tag& tag) override { connection_->Forget(tag); }
-  // Tags are lent as they are exported.
-  Result<std::vector<uint8_t>> Expose(const Tag&, Access, std::span<const Slice>) override {
-    return std::vector<uint8_t>();
-  }
-  void Revoke(const Tag&) override {}
   void Bind(Requester who) override { connection_->Bind(std::move(who)); }
   void Close(Status why) override { connection_->Close(std::move(why)); }
   const EndpointInfo& info() const override { return connection_->info(); }
@@ -95,7 +90,6 @@ class ShmTransport final : public Transport, private TagWatcher {
                                    .remote_write = true,
                                    .write_notification = true,
                                    .remote_atomics = true,
-                                   .explicit_grants = false,
                                    .checksums_transfers = true,
                                    .send_bytes_max = kBodyBytesMax,
                                    .operations_max = kOperationsMax};

@@ -35,8 +35,6 @@ struct Capabilities {
   bool remote_write = false;
   bool write_notification = false;  // PostWrite with notify
   bool remote_atomics = false;
-  // Expose() gives bytes that the peer needs beside the tag; without it the tag itself is the grant.
-  bool explicit_grants = false;
   // Computes and verifies TransferOptions::checksum itself. Without it the protocol does, over the memory.
   bool checksums_transfers = false;
   uint32_t send_bytes_max = 0;  // longest frame that PostSend takes
@@ -145,12 +143,6 @@ class Endpoint {
   // Asks that an operation end early. It still completes exactly once, with kAborted or as it would have;
   // after that no byte is placed. Unknown operations are ignored.
   virtual void Cancel(uint64_t operation) = 0;
-
-  // Prepares exported memory for this peer and gives the grant to put beside the tag (empty without
-  // explicit_grants); Revoke undoes it before the memory is reused.
-  virtual Result<std::vector<uint8_t>> Expose(const Tag& tag, Access access,
-                                              std::span<const Slice> slices) = 0;
-  virtual void Revoke(const Tag& tag) = 0;
 
   // The peer is authenticated as `who`: from now on its remote operations are checked against the tag table.
   // Before this every one of them is refused and ends the endpoint.

@@ -31,10 +31,6 @@ class OnePeer final : public Transport {
     }
     Status PostAtomic(uint64_t, const RemoteSlice&, AtomicRequest) override { return Refused(); }
     void Cancel(uint64_t) override {}
-    Result<std::vector<uint8_t>> Expose(const Tag&, Access, std::span<const Slice>) override {
-      return std::vector<uint8_t>();
-    }
-    void Revoke(const Tag&) override {}
     void Bind(Requester) override {}
     void Close(Status) override { closed_ = true; }
     const EndpointInfo& info() const override { return info_; }

@@ -99,10 +99,6 @@ class FakeEndpoint final : public Endpoint {
                    TransferOptions options) override;
   Status PostAtomic(uint64_t operation, const RemoteSlice& remote, AtomicRequest request) override;
   void Cancel(uint64_t operation) override;
-  Result<std::vector<uint8_t>> Expose(const Tag&, Access, std::span<const Slice>) override {
-    return std::vector<uint8_t>();
-  }
-  void Revoke(const Tag&) override {}
   void Bind(Requester who) override;
   void Close(Status why) override;
   const EndpointInfo& info() const override { return info_; }

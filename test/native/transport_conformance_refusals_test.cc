@@ -220,7 +220,6 @@ TEST_P(RefusalTest, RevokingStopsWhatIsUnderWay) {
     const Tag tag = server.Export(Access::kRead, {Whole(server.Filled(kLong, 1))});
     const uint64_t id = Read(tag, 0, {Whole(client.Buffer(kLong))}, {.checksum = checksum});
     Begin(id);
-    remote->Revoke(tag);
     server.tags.Revoke(tag);
     EXPECT_EQ(End(id).status.code(), Code::kTagRevoked);
   }
@@ -228,7 +227,6 @@ TEST_P(RefusalTest, RevokingStopsWhatIsUnderWay) {
   const Tag writable = server.Export(Access::kWrite, {Whole(target)});
   const uint64_t id = Write(writable, 0, {Whole(client.Filled(kLong, 2))}, {.notify = true});
   Begin(id);
-  remote->Revoke(writable);
   server.tags.Revoke(writable);
   std::memset(target->data(), 0xee, kLong);
   EXPECT_EQ(End(id).status.code(), Code::kTagRevoked);
