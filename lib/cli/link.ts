@@ -21,9 +21,13 @@ export function tellOfConnection(manager: NetworkManager, connection: Connection
   });
 }
 
-/** A transport that works on this host and not to that peer is worth a line; one that this host lacks is for `info`. */
+/**
+ * A transport that works on this host and not to that peer is worth a line; one that this host lacks is for `info`. That a peer
+ * on this host listens over TCP alone is its own choice, and nothing that anybody would look into.
+ */
 function tellPassedOver({ transports }: NetworkManager, passedOver: readonly PassedOver[]): void {
-  for (const { transport, reason } of passedOver) {
+  for (const { transport, code, reason } of passedOver) {
+    if (transport === 'shm' && code === 'CONNECTION_REFUSED') continue;
     if (transports.some(({ name, available }) => name === transport && available)) {
       note(`Not over ${transport}: ${printable(reason)}`);
     }

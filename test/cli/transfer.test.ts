@@ -91,7 +91,7 @@ describe('get', () => {
           bytes: LARGE,
           resumedBytes: 0,
           seconds: expect.any(Number) as number,
-          transport: 'tcp',
+          transport: 'shm',
           cpuSecondsPerGB: expect.any(Number) as number,
           copiesPerByte: expect.any(Number) as number,
           eventLoopDelayP99Ms: expect.any(Number) as number,
@@ -100,11 +100,11 @@ describe('get', () => {
     ]);
   });
 
-  test('copies nothing in user space without checksums', async () => {
+  test('copies nothing in user space over TCP without checksums', async () => {
     const [root, target] = [makeDirectory(), makeDirectory()];
     makeTree(root, { 'large.bin': TREE['sub/large.bin'] });
     const { host } = await Served.start(root);
-    const { json } = await splitplane('get', '--json', '--no-checksum', `${host}:large.bin`, target);
+    const { json } = await splitplane('get', '--json', '--no-checksum', `tcp://${host}/large.bin`, target);
     expect((json.at(-1)?.['summary'] as { copiesPerByte: number }).copiesPerByte).toBeLessThan(0.01);
   });
 

@@ -59,9 +59,13 @@ test('the reason why a better transport is not used', async () => {
   const manager = new NetworkManager();
   const rdma = manager.transports.find(({ name }) => name === 'rdma');
   manager.destroy();
-  const receiver = new Child('failover', { argument: { role: 'receive', listen: '127.0.0.1:0' } });
+  // Processes of one host would share memory.
+  const options = { transports: ['rdma', 'tcp'] };
+  const receiver = new Child('failover', { argument: { role: 'receive', listen: '127.0.0.1:0', options } });
   const connect = await receiver.told<string>('listening');
-  const sender = new Child('failover', { argument: { role: 'send', connect, messages: 1, bufferBytes: 1 } });
+  const sender = new Child('failover', {
+    argument: { role: 'send', connect, messages: 1, bufferBytes: 1, options },
+  });
   const passedOver = await sender.told<PassedOver[]>('passedOver');
   const { messages, wrong } = await receiver.told<Done>('done');
   expect([messages, wrong]).toEqual([1, 0]);

@@ -35,7 +35,7 @@ describe('checkTransports', () => {
 
 describe('transportsFor', () => {
   const forAddress = (text: string, allowed: readonly string[], known = facts()): readonly string[] =>
-    transportsFor(parseAddress(text), allowed, known);
+    transportsFor(parseAddress(text), text.replace(/^\w+:\/\//, ''), allowed, known);
 
   test('no scheme: all that are allowed, in their order, also those to be passed over', () => {
     expect(forAddress('host:1', KNOWN)).toEqual(KNOWN);
@@ -45,14 +45,30 @@ describe('transportsFor', () => {
 
   test('a scheme: that one', () => {
     expect(forAddress('rdma://host:1', KNOWN)).toEqual(['rdma']);
-    expect(forAddress('unix:/x', KNOWN)).toEqual(['tcp']);
+  });
+
+  test('a unix socket: all that can use one', () => {
+    expect(forAddress('unix:/x', KNOWN)).toEqual(['light', 'tcp']);
+  });
+
+  test('an address of another host: not over shared memory', () => {
+    const known = [
+      ...facts(),
+      ...facts()
+        .map((one) => ({ ...one, name: 'shm' }))
+        .slice(0, 1),
+    ];
+    const allowed = ['shm', ...KNOWN];
+    expect(forAddress('192.0.2.1:1', allowed, known)).toEqual(KNOWN);
+    expect(forAddress('127.0.0.1:1', allowed, known)).toEqual(allowed);
+    expect(forAddress('shm://192.0.2.1:1', allowed, known)).toEqual(['shm']);
   });
 
   test.each([
     ['quic://host:1', KNOWN, 'this build has light, rdma, tcp'],
     ['rdma://host:1', KNOWN, 'no device'],
     ['tcp://host:1', ['rdma', 'light'], 'the option transports allows rdma, light only'],
-    ['unix:/x', ['light'], 'the option transports allows light only'],
+    ['unix:/x', ['rdma', 'light'], 'The transport light cannot be used: it is dark.'],
     ['host:1', ['rdma'], 'The transport rdma cannot be used: no device.'],
     ['host:1', ['rdma', 'light'], 'rdma: no device; light: it is dark'],
   ])('%s out of %j: none is left, and the sentence says why', async (address, allowed, sentence) => {
