@@ -29,6 +29,7 @@ function handlerOf(message: EventHandler['message']): EventHandler {
     interrupted: unexpected,
     resumed: unexpected,
     closed: unexpected,
+    regionGone: unexpected,
   };
 }
 

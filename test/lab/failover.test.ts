@@ -36,6 +36,7 @@ async function event(job: Job, name: string): Promise<Record<string, unknown>> {
 async function pair(): Promise<{ receiver: Job; sender: Job }> {
   const receiver = start('a', { role: 'receive', listen: `0.0.0.0:${port}` });
   expect((await event(receiver, 'listening'))['addresses']).toEqual([
+    `shm://0.0.0.0:${port}`,
     `rdma://0.0.0.0:${port}`,
     `tcp://0.0.0.0:${port}`,
   ]);
