@@ -382,8 +382,11 @@ export class Memory {
   }
 }
 
+/** Asked once: looking into the environment costs as much as handing out a buffer. */
+const TRACES_LEAKS = process.env.SPLITPLANE_TRACE_LEAKS !== undefined;
+
 /** Where a buffer came from, when somebody wants to know and pays for it with a stack trace per allocation. */
 function allocationSite(): string | undefined {
-  if (process.env.SPLITPLANE_TRACE_LEAKS === undefined) return undefined;
+  if (!TRACES_LEAKS) return undefined;
   return new Error('allocated here').stack?.split('\n').slice(3).join('\n');
 }
