@@ -2,8 +2,10 @@
 #include "native/memory/mapping.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cerrno>
 #include <string>
@@ -48,11 +50,16 @@ Result<std::shared_ptr<Mapping>> Mapping::Create(uint64_t bytes, Fd& fd) {
 
 Result<std::shared_ptr<Mapping>> Mapping::OfPeer(const Fd& fd, uint64_t bytes, Sharing sharing) {
   struct stat found;
+  struct statfs where;
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & kKeepsSize) != kKeepsSize || fstat(fd.get(), &found) != 0 ||
       uint64_t(found.st_size) != bytes || bytes == 0) {
     return Status::Error(Code::kProtocolViolation, "map",
                          "the peer handed over memory of another size, or whose size it could change");
+  }
+  // Huge pages can be sealed too, but where none is left, looking at them ends this process.
+  if (fstatfs(fd.get(), &where) != 0 || where.f_type != TMPFS_MAGIC) {
+    return Status::Error(Code::kProtocolViolation, "map", "the peer handed over memory of another kind");
   }
   const int flags = sharing == Sharing::kShared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE;
   void* data = mmap(nullptr, bytes, PROT_READ, flags, fd.get(), 0);
