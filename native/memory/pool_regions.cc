@@ -42,9 +42,9 @@ PoolSlot* SlabRegion::NewSlot() {
 }
 
 void SlabRegion::GiveBackPages() {
-  // Should the kernel refuse, the pages stay, which costs memory and breaks nothing.
-  (void)fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, off_t(length()));
-  uses_ = 0;
+  // Should the kernel refuse, the pages stay, with what was in them: that costs memory, and nobody else may
+  // be shown them.
+  if (fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, off_t(length())) == 0) uses_ = 0;
 }
 
 UserRegion::UserRegion(uint32_t id, uint8_t* data, uint64_t length, std::function<Status()> check,
