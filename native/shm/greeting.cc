@@ -7,6 +7,10 @@
 namespace splitplane::shm {
 namespace {
 
+// In one go: more than a socket holds, so that whatever was sent before a record is here before it. A peer
+// that sends as fast as it is read does not keep us for ever.
+constexpr int kPacketsMax = 4096;
+
 ConstBytes BytesOf(const Greeting& greeting) {
   return {reinterpret_cast<const uint8_t*>(&greeting), sizeof(greeting)};
 }
@@ -92,7 +96,7 @@ void Connection::OnReady() {
 }
 
 void Connection::ReceivePackets() {
-  while (!hung_up_ && !peer_gone_ && socket_.valid()) {
+  for (int i = 0; i < kPacketsMax && !hung_up_ && !peer_gone_ && socket_.valid(); i++) {
     Greeting greeting;
     static_assert(sizeof(Greeting) == sizeof(Packet));
     uint8_t bytes[sizeof(Packet)];
