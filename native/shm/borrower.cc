@@ -57,7 +57,7 @@ Status Borrower::OnLoan(const Loan& loan) {
 }
 
 Status Borrower::OnSlabGone(uint64_t number) {
-  const auto slab = slabs_.find(uint32_t(number));
+  const auto slab = number <= UINT32_MAX ? slabs_.find(uint32_t(number)) : slabs_.end();
   if (slab == slabs_.end()) return Violation("a slab is gone that was never here");
   Region* region = slab->second;
   const bool copied = std::any_of(copies_.begin(), copies_.end(), [&](const Copy& copy) {
@@ -86,9 +86,13 @@ Borrower::Borrowed* Borrower::BeginLook(const Tag& tag, uint64_t offset, uint64_
   own_.looking(loan.place).fetch_add(1, std::memory_order_seq_cst);
   if (Stands(loan.place, loan.standing)) return &borrowed;
   EndLook(loan.place);
+  // The owner may have seen that somebody looked, and waits to hear that it is over.
+  Note(borrowed, offset, length, true);
   loans_.erase(at);
   return nullptr;
 }
+
+bool Borrower::MayTake() const { return !out_.crowded() && views_.size() + copies_.size() < kTakesMax; }
 
 void Borrower::EndLook(uint32_t place) { own_.looking(place).fetch_sub(1, std::memory_order_seq_cst); }
 
@@ -105,8 +109,7 @@ Take Borrower::Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool o
 }
 
 Result<BufferRef> Borrower::View(const Tag& tag, uint64_t offset, uint64_t length) {
-  // Beyond this the owner would take us for a bad peer.
-  if (views_.size() + copies_.size() >= kTakesMax) return Status::NoResource();
+  if (!MayTake()) return Status::NoResource();
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return Status::NoResource();
   const Take take = Note(*borrowed, offset, length, false);
@@ -124,7 +127,7 @@ void Borrower::OnViewEnded(uint64_t number) {
 }
 
 bool Borrower::ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> local, uint64_t length) {
-  if (length > kReadNowBytesMax) return false;
+  if (length > kReadNowBytesMax || out_.crowded()) return false;
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return false;
   const Loan& loan = borrowed->loan;
@@ -147,7 +150,7 @@ void Borrower::Forget(const Tag& tag) { loans_.erase(tag); }
 
 bool Borrower::StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, uint64_t length,
                          std::vector<Slice>& local) {
-  if (views_.size() + copies_.size() >= kTakesMax) return false;
+  if (!MayTake()) return false;
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return false;
   pool_.RenewForeign(*borrowed->slab, borrowed->loan.offset + offset, length);

@@ -94,6 +94,8 @@ class Borrower final : public ViewOwner {
   // What may be looked at now; from here on the owner knows that somebody does. Null: it may not.
   Borrowed* BeginLook(const Tag& tag, uint64_t offset, uint64_t length);
   void EndLook(uint32_t place);
+  // Beyond this the owner would take us for a bad peer.
+  bool MayTake() const;
   bool Stands(uint32_t place, uint32_t standing) const;
   Take Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over);
   void FinishCopy(Copy copy, Status status);

@@ -10,8 +10,10 @@ namespace {
 
 // Frames in one round, so that other connections get their turn.
 constexpr int kRecordsMax = 512;
-// Records that may wait for room: more than honest peers can make us owe them.
-constexpr size_t kWaitingMax = 2 * size_t{kLoansMax} + 4 * size_t{kOperationsMax};
+// Records that may wait for room: more than honest peers can make us owe them. Beyond a crowd that is what is
+// given back, loans that turn out to have ended, slabs that go, and answers.
+constexpr size_t kWaitingMax =
+    kCrowdMin + kTakesMax + size_t{kLoansMax} + kSlabsMax + 4 * size_t{kOperationsMax};
 // What was read is told to the peer this often at least, so that it can go on writing meanwhile.
 constexpr uint64_t kPublishBytes = kRingBytes / 8;
 

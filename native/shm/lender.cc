@@ -49,6 +49,7 @@ std::optional<uint32_t> Lender::TakePlace() {
 
 bool Lender::OnTagExported(const Tag& tag, const TagOptions& options) {
   if (!requester_ || options.access != Access::kRead || options.slices.size() != 1) return false;
+  if (out_.crowded()) return false;
   if (options.audience.kind != Audience::Kind::kSession || options.audience.session != requester_->session)
     return false;
   const Slice& slice = options.slices.front();
@@ -155,15 +156,6 @@ Status Lender::OnGaveBack(const Take& take) {
   (*found)->takes--;
   Settle(take.place);
   return {};
-}
-
-void Lender::Drop() {
-  requester_.reset();
-  by_index_.clear();
-  held_ = 0;
-  // What is let go may run callbacks of those whose memory it was.
-  const auto places = std::exchange(places_, {});
-  const auto takes = std::exchange(takes_, {});
 }
 
 }  // namespace splitplane::shm

@@ -44,8 +44,6 @@ class Lender {
   void Close() { requester_.reset(); }
   // The peer may be looking at something.
   bool lends() const { return !by_index_.empty() || held_ > 0; }
-  // The peer is gone, and looks at nothing.
-  void Drop();
 
  private:
   // A place for a loan, by its number in the segments.

@@ -11,6 +11,9 @@
 
 namespace splitplane::shm {
 
+// Records that wait for room before whoever could do without begins nothing that adds to them.
+inline constexpr size_t kCrowdMin = kLoansMax;
+
 class Outgoing {
  public:
   // Rings once for each sleep of the peer, however often it is called.
@@ -40,6 +43,8 @@ class Outgoing {
   bool has_room(uint64_t bytes) { return waiting_.empty() && ring_.HasRoom(bytes); }
   bool waiting() const { return !waiting_.empty(); }
   size_t waiting_count() const { return waiting_.size(); }
+  // The peer has not read for long: neither lend nor look.
+  bool crowded() const { return waiting_.size() >= kCrowdMin; }
   // Flush() would get something out.
   bool CanFlush() { return !waiting_.empty() && ring_.HasRoom(kSmallRoom); }
   bool broken() const { return ring_.broken(); }
