@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "native/base/check.h"
 
@@ -27,6 +28,13 @@ Result<uint64_t> ReadFile(const Slice& slice, uint64_t offset, Bytes out) {
     done += uint64_t(got);
   }
   return done;
+}
+
+Result<uint64_t> ReadBytes(const Slice& slice, uint64_t offset, Bytes out) {
+  if (!slice.data()) return ReadFile(slice, offset, out);
+  const uint64_t length = std::min<uint64_t>(out.size(), slice.length - offset);
+  std::memcpy(out.data(), slice.data() + offset, length);
+  return length;
 }
 
 }  // namespace splitplane

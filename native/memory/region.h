@@ -140,5 +140,7 @@ struct Slice {
 // position of a slice is buffer->offset() + slice.offset). kFileChanged when the file has become shorter
 // since it was registered.
 Result<uint64_t> ReadFile(const Slice& slice, uint64_t offset, Bytes out);
+// The same for bytes that may be in memory.
+Result<uint64_t> ReadBytes(const Slice& slice, uint64_t offset, Bytes out);
 
 }  // namespace splitplane

@@ -19,6 +19,8 @@ class SliceCursor {
     uint64_t length = 0;
 
     bool is_file() const { return slice->buffer->data() == nullptr; }
+    // No device can read these bytes where they are: a file's, or those of another process.
+    bool out_of_reach() const { return is_file() || !slice->buffer->region().writable(); }
     uint8_t* data() const { return slice->data() + offset; }
   };
 

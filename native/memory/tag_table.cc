@@ -54,8 +54,9 @@ Status ValidateSlices(const TagOptions& options, uint64_t& total) {
                      std::to_string(slice.offset) + " is empty or not within its buffer of " +
                      std::to_string(within) + " bytes");
     }
-    if (options.access != Access::kRead && !slice.data()) {
-      return Invalid("a registered file can only be read; export it with read access");
+    if (options.access != Access::kRead && (!slice.data() || !slice.buffer->region().writable())) {
+      return Invalid(
+          "a registered file, or a view of a peer's memory, can only be read; export it with read access");
     }
     if (slice.length > UINT64_MAX - total) return Invalid("the slices together pass 2^64 bytes");
     total += slice.length;

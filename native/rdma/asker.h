@@ -135,7 +135,7 @@ class Asker {
   void MakeReady(Operation& operation);
   Status PostPart(Operation& operation);
   Status Gather(Operation& operation, Span& span, uint64_t wanted, Part& part, Gathered& out);
-  Status GatherFile(const SliceCursor::Piece& piece, Part& part, Gathered& out);
+  Status GatherCopy(const SliceCursor::Piece& piece, Part& part, Gathered& out);
   Status GatherMemory(const Operation& operation, const Span& span, uint64_t wanted, Part& part,
                       Gathered& out);
   Status Sum(Operation& operation, Span& span, uint64_t until);

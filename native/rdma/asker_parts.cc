@@ -53,8 +53,8 @@ Status Asker::PostPart(Operation& operation) {
 
 Status Asker::Gather(Operation& operation, Span& span, uint64_t wanted, Part& part, Gathered& out) {
   const SliceCursor::Piece first = span.next.Next(operation.own, wanted);
-  if (!first.is_file()) return GatherMemory(operation, span, wanted, part, out);
-  if (Status status = GatherFile(first, part, out); !status.ok()) return status;
+  if (!first.out_of_reach()) return GatherMemory(operation, span, wanted, part, out);
+  if (Status status = GatherCopy(first, part, out); !status.ok()) return status;
   if (operation.options.checksum && span.posted == span.summed) {
     span.crc = Crc32c(span.crc, part.bounce->data(), out.length);
     span.summed += out.length;
@@ -63,12 +63,12 @@ Status Asker::Gather(Operation& operation, Span& span, uint64_t wanted, Part& pa
   return {};
 }
 
-// The device cannot read a file: its bytes come through memory.
-Status Asker::GatherFile(const SliceCursor::Piece& piece, Part& part, Gathered& out) {
+// The device cannot read a file, nor another process: their bytes come through memory.
+Status Asker::GatherCopy(const SliceCursor::Piece& piece, Part& part, Gathered& out) {
   Result<BufferRef> bounce = wiring_.reactor.context.pool.Allocate(piece.length);
   if (!bounce.ok()) return bounce.status();
   part.bounce = std::move(*bounce);
-  Result<uint64_t> read = ReadFile(*piece.slice, piece.offset, {part.bounce->data(), piece.length});
+  Result<uint64_t> read = ReadBytes(*piece.slice, piece.offset, {part.bounce->data(), piece.length});
   if (!read.ok()) return read.status();
   wiring_.reactor.stats.bytes_copied += *read;
   wiring_.reactor.budget -= int64_t(*read);
@@ -94,7 +94,7 @@ Status Asker::GatherMemory(const Operation& operation, const Span& span, uint64_
   SliceCursor at = span.next;
   while (out.length < wanted && out.pieces.size() < wiring_.pieces_max) {
     const SliceCursor::Piece piece = at.Next(operation.own, wanted - out.length);
-    if (piece.is_file()) break;
+    if (piece.out_of_reach()) break;
     Region& region = piece.slice->buffer->region();
     if (Status there = region.Check(); !there.ok()) return there;
     uint64_t length = piece.length;

@@ -70,7 +70,7 @@ std::vector<SliceCursor::Piece> Owner::Join(const std::vector<Slice>& slices, Sl
   while (joined < wanted) {
     const SliceCursor::Piece piece = at.Next(slices, wanted - joined);
     SliceCursor::Piece* last = pieces.empty() ? nullptr : &pieces.back();
-    const bool adjacent = last && !piece.is_file() && !last->is_file() &&
+    const bool adjacent = last && !piece.out_of_reach() && !last->out_of_reach() &&
                           last->slice->buffer.get() == piece.slice->buffer.get() &&
                           last->data() + last->length == piece.data();
     if (adjacent) {
@@ -96,7 +96,7 @@ Status Owner::Expose(Served& served, Span& span) {
   Status status;
   for (size_t i = 0; status.ok() && i < pieces.size(); i++) {
     // A file's bytes lie in memory only for this.
-    const bool shared = wiring_.trusted && !pieces[i].is_file();
+    const bool shared = wiring_.trusted && !pieces[i].out_of_reach();
     status = shared ? ExposeShared(pieces[i], span.pieces)
                     : ExposePiece(pieces[i], reading, span.pieces.emplace_back());
   }
@@ -130,12 +130,12 @@ Status Owner::ExposeShared(const SliceCursor::Piece& piece, std::vector<Exposure
 Status Owner::ExposePiece(const SliceCursor::Piece& piece, bool reading, Exposure& out) {
   out.slice = piece.slice;
   uint8_t* data = nullptr;
-  if (piece.is_file()) {
+  if (piece.out_of_reach()) {
     Result<BufferRef> bounce = wiring_.reactor.context.pool.Allocate(piece.length);
     if (!bounce.ok()) return bounce.status();
     out.bounce = std::move(*bounce);
     data = out.bounce->data();
-    Result<uint64_t> read = ReadFile(*piece.slice, piece.offset, {data, piece.length});
+    Result<uint64_t> read = ReadBytes(*piece.slice, piece.offset, {data, piece.length});
     if (!read.ok()) return read.status();
     wiring_.reactor.stats.bytes_copied += *read;
     wiring_.reactor.budget -= int64_t(*read);
