@@ -83,6 +83,22 @@ function contentAt({ events, receive }: SharedMemory, at: number): Buffer {
   return receive.subarray(offset, offset + (events[at + 4] as number));
 }
 
+function operationEnded(
+  handler: EventHandler,
+  events: Float64Array,
+  at: number,
+  errorAt: (index: number) => Error,
+): void {
+  const error = events[at + 5] as number;
+  handler.operation(
+    events[at + 1] as number,
+    events[at + 2] as number,
+    events[at + 3] as number,
+    events[at + 4] as number,
+    error === 0 ? undefined : errorAt(error - 1),
+  );
+}
+
 /** The function that the addon calls with the number of descriptors that lie ready. */
 export function eventReader(
   memory: SharedMemory,
@@ -114,13 +130,9 @@ export function eventReader(
       case 6:
         handler.writable(a);
         break;
-      case 7: {
-        const error = events[at + 5] as number;
-        const low = events[at + 3] as number;
-        const high = events[at + 4] as number;
-        handler.operation(a, b, low, high, error === 0 ? undefined : errorAt(error - 1));
+      case 7:
+        operationEnded(handler, events, at, errorAt);
         break;
-      }
       case 8:
         handler.notified(a);
         break;
