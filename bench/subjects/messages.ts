@@ -119,9 +119,23 @@ async function sendAgain(signal: AbortSignal, send: () => Promise<unknown>): Pro
   await Promise.all(batches);
 }
 
-/** The receiving end of sendBuffers. */
-export async function receiveBuffer(message: Message, task: Case, recorder: Recorder): Promise<void> {
-  await look(message, task.size);
-  message.release();
-  recorder.delivered(1);
+/** Messages whose buffers are looked at side by side: each holds memory until it is done. */
+const LOOKS_IN_FLIGHT = 64;
+
+/** The receiving end of sendBuffers: settles when it may have the next message. */
+export function bufferReceiver(
+  task: Case,
+  recorder: Recorder,
+): (message: Message) => Promise<void> | undefined {
+  const pending = new Set<Promise<void>>();
+  const receive = async (message: Message) => {
+    await look(message, task.size);
+    message.release();
+    recorder.delivered(1);
+  };
+  return (message) => {
+    const receiving = receive(message).finally(() => pending.delete(receiving));
+    pending.add(receiving);
+    return pending.size < LOOKS_IN_FLIGHT ? undefined : Promise.race(pending);
+  };
 }

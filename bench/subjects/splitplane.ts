@@ -12,12 +12,12 @@ import { GRANT, grant, transfer } from './bulk.js';
 import { connectMany, CONNECTION_COUNTS, CONNECTIONS_MAX, listenForMany } from './connections.js';
 import {
   BUFFER,
+  bufferReceiver,
   ECHO,
   echo,
   exchange,
   FETCH,
   idle,
-  receiveBuffer,
   reply,
   sendBuffers,
   sendText,
@@ -161,6 +161,7 @@ export const traffic = trafficOver('tcp', '127.0.0.1');
 /** The server: grants memory, answers, or counts what arrives. */
 async function answer(manager: NetworkManager, task: Case, recorder: Recorder): Promise<void> {
   const buffer = touched(manager, task.size);
+  const receiveBuffer = bufferReceiver(task, recorder);
   for await (const message of manager.messages) {
     switch (message.envelope.action) {
       case GRANT:
@@ -176,7 +177,7 @@ async function answer(manager: NetworkManager, task: Case, recorder: Recorder): 
         recorder.delivered(message.envelope.body[0]?.text().length ?? 0);
         break;
       case BUFFER:
-        void receiveBuffer(message, task, recorder);
+        await receiveBuffer(message);
         continue;
     }
     message.release();
