@@ -91,7 +91,7 @@ const stages = {
   fuzz: () => runFuzzers(),
   vitest: () => vitest(),
   'conformance-asan': conformanceSanitized,
-  bench: () => npmRun('bench', '--', '--suite', 'tcp,runtime,serializer', '--quick'),
+  bench: () => npmRun('bench', '--', '--suite', 'tcp,shm,runtime,serializer', '--quick'),
   demo: () => npmRun('demo'),
   lab,
 };

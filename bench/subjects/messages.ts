@@ -9,7 +9,6 @@ import {
   include,
   type Connection,
   type Message,
-  type NetworkManager,
   type RegisteredBuffer,
 } from '../../lib/index.js';
 import type { Case } from '../measurement.js';
@@ -55,13 +54,12 @@ async function look(message: Message, size: number, into?: RegisteredBuffer): Pr
 
 /** One at a time: an echo of a payload, or a payload for the asking. */
 export async function exchange(
-  manager: NetworkManager,
   connection: Connection,
   task: Case,
   recorder: Recorder,
   signal: AbortSignal,
 ): Promise<void> {
-  const buffer = touched(manager, task.size);
+  const buffer = touched(connection, task.size);
   const fetches = task.metric === 'fetch_rtt';
   while (!signal.aborted) {
     const begin = performance.now();
@@ -95,13 +93,8 @@ export async function sendText(connection: Connection, task: Case, signal: Abort
 }
 
 /** Messages that carry a buffer by reference, each the same one: what is measured is how many of them arrive, and can be looked at. */
-export async function sendBuffers(
-  manager: NetworkManager,
-  connection: Connection,
-  task: Case,
-  signal: AbortSignal,
-): Promise<void> {
-  const buffer = touched(manager, task.size);
+export async function sendBuffers(connection: Connection, task: Case, signal: AbortSignal): Promise<void> {
+  const buffer = touched(connection, task.size);
   await sendAgain(signal, () =>
     connection.send(Envelope.of({ action: BUFFER, to: SERVER, body: include('buffer-0') }), {
       buffers: [buffer],

@@ -2,8 +2,7 @@
  * The subject `splitplane` of suite shm: the same traffic as over TCP, through memory that both processes see, and what only that can:
  * payload whose size does not matter.
  */
-import { addon } from '../../lib/dataplane/native.js';
-import { BenchError, CONCURRENCY, KIB, MIB, type Case, type Mode, type Subject } from '../measurement.js';
+import { CONCURRENCY, KIB, MIB, type Case, type Mode } from '../measurement.js';
 import { pairSubject, type PairDefinition } from '../pair.js';
 import { trafficOver } from './splitplane.js';
 
@@ -50,17 +49,6 @@ export const splitplaneShm: PairDefinition = {
   libraryCopiesPerByte: 0,
 };
 
-export const splitplaneShmSubject: Subject = {
-  ...pairSubject(splitplaneShm),
-  prepare: () =>
-    addon.transports.includes('shm')
-      ? Promise.resolve()
-      : Promise.reject(
-          new BenchError(
-            'ERR_BENCH_TOOL_MISSING',
-            'There is no shared memory transport here. Leave it out with --only.',
-          ),
-        ),
-};
+export const splitplaneShmSubject = pairSubject(splitplaneShm);
 
 export const traffic = trafficOver('shm', '127.0.0.1');

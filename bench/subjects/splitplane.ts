@@ -3,7 +3,7 @@
  * pushed into, one registered buffer of the peer, a few transfers in flight; messages are full SOAP envelopes,
  * in the encoding that connections take by themselves unless text XML is asked for.
  */
-import { NetworkManager, XmlSerializer } from '../../lib/index.js';
+import { NetworkManager, XmlSerializer, type RegisteredBuffer } from '../../lib/index.js';
 import { CONCURRENCY, KIB, MIB, type Case, type Mode } from '../measurement.js';
 import { pairSubject, type PairDefinition, type Traffic } from '../pair.js';
 import type { Recorder } from '../recorder.js';
@@ -138,19 +138,19 @@ export function trafficOver(transport: string, host: string): Traffic {
           await sendText(connection, task, signal);
           break;
         case 'buffer_rate':
-          await sendBuffers(manager, connection, task, signal);
+          await sendBuffers(connection, task, signal);
           break;
         case 'message_rtt':
         case 'contended_rtt':
         case 'fetch_rtt':
-          await exchange(manager, connection, task, recorder, signal);
+          await exchange(connection, task, recorder, signal);
           break;
         case 'idle_cpu':
         case 'connections_memory':
           await idle(connection, recorder);
           break;
         default:
-          await transfer(manager, connection, task, recorder, signal);
+          await transfer(connection, task, recorder, signal);
       }
     },
   };
@@ -160,18 +160,19 @@ export const traffic = trafficOver('tcp', '127.0.0.1');
 
 /** The server: grants memory, answers, or counts what arrives. */
 async function answer(manager: NetworkManager, task: Case, recorder: Recorder): Promise<void> {
-  const buffer = touched(manager, task.size);
+  // Of the one peer that there is.
+  let memory: RegisteredBuffer | undefined;
   const receiveBuffer = bufferReceiver(task, recorder);
   for await (const message of manager.messages) {
     switch (message.envelope.action) {
       case GRANT:
-        await grant(manager, message, task, recorder);
+        await grant(message, task, recorder);
         break;
       case ECHO:
-        void echo(message, buffer);
+        void echo(message, (memory ??= touched(message.connection, task.size)));
         continue;
       case FETCH:
-        void reply(message, `${FETCH}ed`, buffer);
+        void reply(message, `${FETCH}ed`, (memory ??= touched(message.connection, task.size)));
         break;
       case TEXT:
         recorder.delivered(message.envelope.body[0]?.text().length ?? 0);
