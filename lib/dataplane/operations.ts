@@ -3,6 +3,7 @@
 // because until then bytes may be placed.
 import { SplitplaneError } from '../errors.js';
 import { codeFromIndex, fromNative, native, type NativeEngine } from './native.js';
+import { Turns } from './turns.js';
 
 /** What every operation that takes time accepts. */
 export interface OperationOptions {
@@ -22,6 +23,8 @@ interface Pending {
 
 export class Operations {
   readonly #engine: NativeEngine;
+  /** Of what ends without the loop: reads and views of memory that can be looked at from here. */
+  readonly turns = new Turns();
   readonly #pending = new Map<number, Pending>();
 
   constructor(engine: NativeEngine) {
@@ -41,7 +44,9 @@ export class Operations {
       }
       const number = native(post);
       if (number === 0) {
-        resolve(0n);
+        const turn = this.turns.spend();
+        if (turn === undefined) resolve(0n);
+        else void turn.then(() => resolve(0n));
         return;
       }
       const pending: Pending = { resolve, reject, reason: undefined, stopWatching: undefined };

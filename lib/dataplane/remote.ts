@@ -114,7 +114,10 @@ export class RemoteBuffer {
     }
     if (into === undefined) {
       const view = this.#view(offset, length, options);
-      if (view !== undefined) return view;
+      if (view !== undefined) {
+        await this.#access.operations.turns.spend();
+        return view;
+      }
     }
     const buffer =
       into === undefined ? this.#access.memory.allocate(length) : this.#access.memory.register(into);

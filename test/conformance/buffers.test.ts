@@ -376,6 +376,28 @@ describe.each(TRANSPORTS)('$name', (transport) => {
     expect(server.stats.transports[transport.transport]?.bytesSent).toBe(32 * MIB);
   });
 
+  // Goal: a program that does nothing but read keeps its sockets and timers going, also where reads need no network. Method: the
+  // turns of the loop are counted meanwhile.
+  test('reading without end leaves the loop its turns', async () => {
+    const pair = await makePair(transport);
+    const { client, server, outgoing, incoming } = pair;
+    const remote = incoming.remote(outgoing.share(filled(client, 4096), { uses: Infinity }));
+    const into = server.allocate(64);
+    // The first goes by the network, and what is lent is known when it is back.
+    await remote.resolve({ into, range: { offset: 0, length: 64 } });
+    let turns = 0;
+    let reading = true;
+    setImmediate(function turned() {
+      turns++;
+      if (reading) setImmediate(turned);
+    });
+    for (let i = 0; i < 5000; i++) await remote.resolve({ into, range: { offset: 0, length: 64 } });
+    for (let i = 0; i < 5000; i++) (await remote.resolve({ range: { offset: 0, length: 64 } })).release();
+    reading = false;
+    expect(turns).toBeGreaterThan(10);
+    into.release();
+  });
+
   // Goal: several data channels carry one connection's transfers, each of which stays whole.
   test('several data channels', async () => {
     const server = makeManager();
