@@ -12,7 +12,7 @@ import {
 } from '../../lib/index.js';
 import { code, turns, until, watchPromise } from '../support/events.js';
 import { connectTo, envelope, fill, makePair, take, valueOf } from '../support/managers.js';
-import { repetitions, TRANSPORTS } from '../support/transports.js';
+import { TRANSPORTS } from '../support/transports.js';
 
 /** The next batch of a manager, or of a connection. */
 async function takeBatch({ batches }: Pick<NetworkManager, 'batches'>): Promise<Batch> {
