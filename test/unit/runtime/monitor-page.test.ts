@@ -80,7 +80,7 @@ describe('what it shows', () => {
         return inside / bar.getBoundingClientRect().width;
       });
     expect(filled).toBeCloseTo(0.5, 1);
-    await shows(rows(page, 'connections'), /interrupted.*recorder-host.*anonymous.*rdma.*xml/);
+    await shows(rows(page, 'connections'), /interrupted.*recorder-host.*anonymous.*rdma.*fastinfoset/);
     await shows(page.locator('[data-tile=services]'), /3.*1 failed.*1 with a problem.*1 running/);
     await shows(page.locator('[data-tile=memory]'), /1 MiB.*3 buffers.*2 MiB/);
     await until(async () => (await page.title()) === '2 problems – camera-host');
