@@ -135,6 +135,7 @@ class User final : public EngineEvents {
   void OnOperation(OperationId, const Status&, uint64_t) override {}
   void OnNotified(uint64_t) override {}
   void OnTagEnded(uint64_t, Code) override {}
+  void OnRegionGone(uint32_t) override {}
   void OnInterrupted(SessionId, const Status&) override {}
   void OnResumed(SessionId) override {}
   void OnClosed(SessionId, const Status& why) override { SPLITPLANE_CHECK(!why.ok()); }
