@@ -3,7 +3,7 @@
  * ring holds in one go. What writes them is the engine; here they are written once.
  */
 import { eventReader, type EventHandler } from '../../lib/dataplane/events.js';
-import { EVENTS_MAX, EVENT_WORDS, SharedMemory } from '../../lib/dataplane/shared-memory.js';
+import { EVENTS_MAX, EVENT_WORDS, SharedBlocks } from '../../lib/dataplane/shared-blocks.js';
 import type { Micro } from './micro.js';
 
 const MESSAGE_EVENT = 3;
@@ -38,7 +38,7 @@ export const ringMicros: readonly Micro[] = [
     task: { metric: 'ring_events', size: ENVELOPE_BYTES, mode: 'busy' },
     operations: EVENTS_MAX,
     prepare: () => {
-      const memory = new SharedMemory(MESSAGE_BYTES_MAX);
+      const memory = new SharedBlocks(MESSAGE_BYTES_MAX);
       for (let index = 0; index < EVENTS_MAX; index++) {
         // Kind, session, id, where the envelope lies and how long it is, attachments and how many, deadline.
         const descriptor = [MESSAGE_EVENT, 1, index, index * ENVELOPE_BYTES, ENVELOPE_BYTES, 0, 0, Infinity];

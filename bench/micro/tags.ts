@@ -2,7 +2,7 @@
  * The micro-benchmark of tags: from their text form in an envelope to the bytes that the engine takes, and back.
  */
 import { randomBytes } from 'node:crypto';
-import { SharedMemory } from '../../lib/dataplane/shared-memory.js';
+import { SharedBlocks } from '../../lib/dataplane/shared-blocks.js';
 import type { Micro } from './micro.js';
 
 const TAG_BYTES = 32;
@@ -14,7 +14,7 @@ export const tagMicros: readonly Micro[] = [
     task: { metric: 'tag_text', size: TAG_BYTES, mode: 'busy' },
     operations: TAGS,
     prepare: () => {
-      const memory = new SharedMemory(MESSAGE_BYTES_MAX);
+      const memory = new SharedBlocks(MESSAGE_BYTES_MAX);
       // One after the other: the memory remembers the last, and would decode it once.
       const tags = Array.from({ length: TAGS }, () => randomBytes(TAG_BYTES).toString('base64url'));
       return () => {

@@ -1,7 +1,7 @@
 // `splitplane info`: what this build can do on this machine.
 import { Command } from 'commander';
 import { addon, type TransportFacts } from '../dataplane/native.js';
-import { SLICES_MAX } from '../dataplane/shared-memory.js';
+import { SLICES_MAX } from '../dataplane/shared-blocks.js';
 import { NetworkManager } from '../network/manager.js';
 import { completeOptions } from '../network/options.js';
 import { REFERENCES_MAX } from '../soap/references.js';

@@ -21,7 +21,7 @@ import {
 } from './native.js';
 import { Operations } from './operations.js';
 import { releaseTags, RemoteBuffer, type RemoteAccess } from './remote.js';
-import { SharedMemory } from './shared-memory.js';
+import { SharedBlocks } from './shared-blocks.js';
 
 export type DataplaneOptions = Omit<NativeOptions, 'poll' | 'nodeId'> & {
   readonly poll: PollMode;
@@ -67,14 +67,14 @@ export class Dataplane {
   readonly nodeId = randomBytes(NODE_ID_BYTES);
   readonly memory: Memory;
   readonly #engine: NativeEngine;
-  readonly #shared: SharedMemory;
+  readonly #shared: SharedBlocks;
   readonly #operations: Operations;
   readonly #exposures: Exposures;
   readonly #remote: RemoteAccess;
   #closed = false;
 
   constructor(options: DataplaneOptions, handler: SessionHandler) {
-    const shared = new SharedMemory(options.messageBytesMax);
+    const shared = new SharedBlocks(options.messageBytesMax);
     const events: EventHandler = {
       hello: (session, hello) => {
         handler.hello(session, hello);

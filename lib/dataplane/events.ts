@@ -1,7 +1,7 @@
 // Reads the descriptors of a batch of events and calls the handler for each. Mirrors native/addon/event_ring.h. The bytes
 // of a message are valid during the call of its handler only.
 import type { NativeHello } from './native.js';
-import { ATTACHMENT_WORDS, EVENT_WORDS, type SharedMemory } from './shared-memory.js';
+import { ATTACHMENT_WORDS, EVENT_WORDS, type SharedBlocks } from './shared-blocks.js';
 
 /** A message as it lies in the receive arena. Valid during the handler's call only. */
 export interface ArrivedMessage {
@@ -43,9 +43,9 @@ class Arrived implements ArrivedMessage {
   byteCount = 0;
   envelope: Uint8Array = new Uint8Array(0);
   #table = 0;
-  readonly #memory: SharedMemory;
+  readonly #memory: SharedBlocks;
 
-  constructor(memory: SharedMemory) {
+  constructor(memory: SharedBlocks) {
     this.#memory = memory;
   }
 
@@ -78,7 +78,7 @@ class Arrived implements ArrivedMessage {
 }
 
 /** The bytes of the batch of the descriptor at `at`. */
-function contentAt({ events, receive }: SharedMemory, at: number): Buffer {
+function contentAt({ events, receive }: SharedBlocks, at: number): Buffer {
   const offset = events[at + 3] as number;
   return receive.subarray(offset, offset + (events[at + 4] as number));
 }
@@ -101,7 +101,7 @@ function operationEnded(
 
 /** The function that the addon calls with the number of descriptors that lie ready. */
 export function eventReader(
-  memory: SharedMemory,
+  memory: SharedBlocks,
   handler: EventHandler,
   detail: (index: number) => NativeHello | Error,
 ): (count: number) => void {

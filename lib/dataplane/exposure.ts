@@ -3,7 +3,7 @@
 import { SplitplaneError, type ErrorCode } from '../errors.js';
 import { codeFromIndex, native, type NativeEngine } from './native.js';
 import { sliceArguments, totalLength, type BufferSlices } from './memory.js';
-import { SLICES_MAX, type SharedMemory } from './shared-memory.js';
+import { SLICES_MAX, type SharedBlocks } from './shared-blocks.js';
 
 /** What the holder of a tag may do. One direction per tag: a peer that may read cannot write, and the reverse. */
 export type Access = 'read' | 'write' | 'atomic';
@@ -102,11 +102,11 @@ export class Exposure implements Disposable {
 
 export class Exposures {
   readonly #engine: NativeEngine;
-  readonly #shared: SharedMemory;
+  readonly #shared: SharedBlocks;
   readonly #live = new Map<number, Exposure>();
   #nextCookie = 1;
 
-  constructor(engine: NativeEngine, shared: SharedMemory) {
+  constructor(engine: NativeEngine, shared: SharedBlocks) {
     this.#engine = engine;
     this.#shared = shared;
   }

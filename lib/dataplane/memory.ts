@@ -4,7 +4,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { SplitplaneError } from '../errors.js';
 import { native, type MemoryCounters, type NativeEngine } from './native.js';
-import type { SharedMemory, SliceArgument } from './shared-memory.js';
+import type { SharedBlocks, SliceArgument } from './shared-blocks.js';
 
 /** What release() does while tags or transfers still hold the memory. */
 export interface ReleaseOptions {
@@ -252,13 +252,13 @@ export type LeakListener = (leak: {
 /** An engine's registered memory. */
 export class Memory {
   readonly engine: NativeEngine;
-  readonly #shared: SharedMemory;
+  readonly #shared: SharedBlocks;
   readonly #slabs = new Map<number, ArrayBuffer>();
   readonly #leaks: FinalizationRegistry<Parameters<LeakListener>[0]>;
   readonly #files = new Set<OpenFile>();
   #closed = false;
 
-  constructor(engine: NativeEngine, shared: SharedMemory, onLeak: LeakListener) {
+  constructor(engine: NativeEngine, shared: SharedBlocks, onLeak: LeakListener) {
     this.engine = engine;
     this.#shared = shared;
     // With the manager its memory went too, and nothing of it can leak any more.

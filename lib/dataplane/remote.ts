@@ -12,7 +12,7 @@ import {
 } from './memory.js';
 import { abortedError, type OperationOptions, type Operations } from './operations.js';
 import type { NativeEngine } from './native.js';
-import { RELEASED_TAGS_MAX, type SharedMemory } from './shared-memory.js';
+import { RELEASED_TAGS_MAX, type SharedBlocks } from './shared-blocks.js';
 
 /** Kinds of atomics, as in native/transport/transport.h. */
 const COMPARE_AND_SWAP = 1;
@@ -56,7 +56,7 @@ export interface WriteOptions extends TransferOptions {
 /** What an engine's remote buffers share. */
 export interface RemoteAccess {
   readonly engine: NativeEngine;
-  readonly shared: SharedMemory;
+  readonly shared: SharedBlocks;
   readonly memory: Memory;
   readonly operations: Operations;
 }

@@ -17,7 +17,7 @@ std::span<const TransportEntry> AllTransports() {
   return kTransports;
 }
 
-Result<Core*> Core::Make(Napi::Env env, EngineOptions options, PollMode poll, SharedMemory shared,
+Result<Core*> Core::Make(Napi::Env env, EngineOptions options, PollMode poll, SharedBlocks shared,
                          std::function<void(size_t)> deliver, std::function<void()> ended) {
   auto* core = new Core(env, shared);
   core->ended_ = std::move(ended);

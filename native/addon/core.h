@@ -19,9 +19,9 @@ namespace splitplane::addon {
 // The transports that are compiled in, in order of preference. The one place that names them.
 std::span<const TransportEntry> AllTransports();
 
-// Memory that JavaScript made and shares with us for the engine's life (lib/dataplane/shared-memory.ts has
+// Memory that JavaScript made and shares with us for the engine's life (lib/dataplane/shared-blocks.ts has
 // the layout).
-struct SharedMemory {
+struct SharedBlocks {
   std::span<double> events;
   Bytes receive_arena;  // messages that arrive
   Bytes send_arena;     // messages that go
@@ -32,14 +32,14 @@ class Core {
  public:
   // `deliver` hands the first `count` events to JavaScript. `ended` is told when the environment ends before
   // anybody called Shutdown(): the Core goes by itself then, and before its owner is finalized.
-  static Result<Core*> Make(Napi::Env env, EngineOptions options, PollMode poll, SharedMemory shared,
+  static Result<Core*> Make(Napi::Env env, EngineOptions options, PollMode poll, SharedBlocks shared,
                             std::function<void(size_t)> deliver, std::function<void()> ended);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
   // Null after Shutdown.
   Engine* engine() { return down_ ? nullptr : engine_.get(); }
-  const SharedMemory& shared() const { return shared_; }
+  const SharedBlocks& shared() const { return shared_; }
   const EventRing& ring() const { return *ring_; }
   LoopDriver& driver() { return *driver_; }
 
@@ -53,12 +53,12 @@ class Core {
   void Shutdown();
 
  private:
-  Core(Napi::Env env, SharedMemory shared) : env_(env), shared_(shared) {}
+  Core(Napi::Env env, SharedBlocks shared) : env_(env), shared_(shared) {}
   ~Core();
   static void OnEnvironmentEnds(napi_async_cleanup_hook_handle hook, void* core);
 
   Napi::Env env_;
-  SharedMemory shared_;
+  SharedBlocks shared_;
   std::function<void()> ended_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
   bool down_ = false;

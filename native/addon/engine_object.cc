@@ -66,7 +66,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   auto options = info[0].As<Napi::Object>();
   auto memory = info[1].As<Napi::Object>();
   deliver_ = Napi::Persistent(info[2].As<Napi::Function>());
-  SharedMemory shared;
+  SharedBlocks shared;
   Bytes* const parts[] = {&shared.receive_arena, &shared.send_arena, &shared.call};
   const char* const names[] = {"receive", "send", "call"};
   for (size_t i = 0; i < std::size(parts); i++) {

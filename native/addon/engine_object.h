@@ -44,7 +44,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   Core* core_ = nullptr;
   Napi::FunctionReference deliver_;
-  std::vector<Napi::ObjectReference> shared_;  // the ArrayBuffers behind SharedMemory
+  std::vector<Napi::ObjectReference> shared_;  // the ArrayBuffers behind SharedBlocks
   std::unique_ptr<Napi::AsyncContext> async_;
 };
 

@@ -2,7 +2,7 @@
 // arguments, tags and slices through the shared call block, nothing allocated for JavaScript but the number
 // that comes back.
 //
-// The call block (lib/dataplane/shared-memory.ts has the other half): a tag at byte 0, the operands of an
+// The call block (lib/dataplane/shared-blocks.ts has the other half): a tag at byte 0, the operands of an
 // atomic at byte 32, and from byte 64 doubles: the slices [handle, offset, length]…, the attachments [inline
 // length or -1]…, or tags of 32 bytes each.
 #include <algorithm>

@@ -30,7 +30,7 @@ export interface SliceArgument {
   readonly length: number;
 }
 
-export class SharedMemory {
+export class SharedBlocks {
   readonly blocks;
   /** Event descriptors. */
   readonly events: Float64Array;
