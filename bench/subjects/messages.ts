@@ -115,20 +115,27 @@ async function sendAgain(signal: AbortSignal, send: () => Promise<unknown>): Pro
 /** Messages whose buffers are looked at side by side: each holds memory until it is done. */
 const LOOKS_IN_FLIGHT = 64;
 
-/** The receiving end of sendBuffers: settles when it may have the next message. */
+/** The receiving end of sendBuffers: answers what to wait for before the next message, if there is something. */
 export function bufferReceiver(
   task: Case,
   recorder: Recorder,
 ): (message: Message) => Promise<void> | undefined {
-  const pending = new Set<Promise<void>>();
+  let pending = 0;
+  let goOn: (() => void) | undefined;
   const receive = async (message: Message) => {
     await look(message, task.size);
     message.release();
     recorder.delivered(1);
+    pending--;
+    goOn?.();
+    goOn = undefined;
   };
   return (message) => {
-    const receiving = receive(message).finally(() => pending.delete(receiving));
-    pending.add(receiving);
-    return pending.size < LOOKS_IN_FLIGHT ? undefined : Promise.race(pending);
+    pending++;
+    void receive(message);
+    if (pending < LOOKS_IN_FLIGHT) return undefined;
+    return new Promise((resolve) => {
+      goOn = resolve;
+    });
   };
 }

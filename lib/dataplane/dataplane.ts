@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { SplitplaneError } from '../errors.js';
 import { eventReader, type ArrivedMessage, type EventHandler } from './events.js';
 import { Exposures, type ExposeOptions, type Exposure } from './exposure.js';
-import { Memory, type BufferSlices, type LeakListener } from './memory.js';
+import type { LeakListener } from './leaks.js';
+import { Memory, type BufferSlices } from './memory.js';
 import {
   addon,
   fromNative,
@@ -156,17 +157,22 @@ export class Dataplane {
     return new RemoteBuffer(this.#remote, session, what);
   }
 
-  releaseTags(session: number, tags: readonly string[]): void {
-    if (!this.#closed) releaseTags(this.#remote, session, tags);
+  /** Tells the peer that what these stand for is not needed any more. */
+  releaseTags(session: number, buffers: readonly RemoteBuffer[]): void {
+    if (!this.#closed) releaseTags(this.#remote, session, buffers);
+  }
+
+  /** Puts the length of attachment `index` of the next message, -1 for one by reference. */
+  putAttachment(index: number, inlineBytes: number): void {
+    this.#shared.putAttachment(index, inlineBytes);
   }
 
   /**
-   * Queues the message in the send arena: `inline[i]` is the length of attachment i's payload, -1 by reference. Answers
-   * its id, 0 when the queue is full (wait for writable).
+   * Queues the message in the send arena, with so many attachments that were put. Answers its id, 0 when the queue is full (wait
+   * for writable).
    */
-  send(session: number, envelopeBytes: number, inline: readonly number[], deadlineMs: number): number {
-    for (let i = 0; i < inline.length; i++) this.#shared.putAttachment(i, inline[i] as number);
-    return native(() => this.#engine.send(session, envelopeBytes, inline.length, deadlineMs));
+  send(session: number, envelopeBytes: number, attachments: number, deadlineMs: number): number {
+    return native(() => this.#engine.send(session, envelopeBytes, attachments, deadlineMs));
   }
 
   /** Queues the batch of `count` messages in the send arena, lengths first. Answers as send(). */

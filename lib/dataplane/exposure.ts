@@ -2,8 +2,8 @@
 // envelopes; lib/network puts tags into them.
 import { SplitplaneError, type ErrorCode } from '../errors.js';
 import { codeFromIndex, native, type NativeEngine } from './native.js';
-import { sliceArguments, totalLength, type BufferSlices } from './memory.js';
-import { SLICES_MAX, type SharedBlocks } from './shared-blocks.js';
+import { putSlices, totalLength, type BufferSlices } from './memory.js';
+import type { SharedBlocks } from './shared-blocks.js';
 
 /** What the holder of a tag may do. One direction per tag: a peer that may read cannot write, and the reverse. */
 export type Access = 'read' | 'write' | 'atomic';
@@ -35,11 +35,11 @@ export class Exposure implements Disposable {
   readonly access: Access;
   /** Bytes that it stands for. */
   readonly length: number;
-  /** Settles when the tag ended and the memory is no longer held by it. Never rejects. */
-  readonly ended: Promise<ExposureEnd>;
   readonly #exposures: Exposures;
-  #settle!: (end: ExposureEnd) => void;
-  #over = false;
+  #end: ExposureEnd | undefined;
+  // Made when somebody asks: nearly every message has an exposure, and few want to know when it ends.
+  #ended: Promise<ExposureEnd> | undefined;
+  #settle: ((end: ExposureEnd) => void) | undefined;
   #written = 0;
   #waiting: (() => void) | undefined;
 
@@ -49,14 +49,22 @@ export class Exposure implements Disposable {
     this.tag = tag;
     this.access = access;
     this.length = length;
-    this.ended = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
+  }
+
+  /** Settles when the tag ended and the memory is no longer held by it. Never rejects. */
+  get ended(): Promise<ExposureEnd> {
+    this.#ended ??=
+      this.#end === undefined
+        ? new Promise((resolve) => {
+            this.#settle = resolve;
+          })
+        : Promise.resolve(this.#end);
+    return this.#ended;
   }
 
   /** Takes the right back at once: operations in progress end with TAG_REVOKED at the peer. */
   revoke(): void {
-    if (!this.#over) this.#exposures.revoke(this.tag);
+    if (this.#end === undefined) this.#exposures.revoke(this.tag);
   }
 
   [Symbol.dispose](): void {
@@ -69,7 +77,7 @@ export class Exposure implements Disposable {
    */
   async *notifications(): AsyncGenerator<number, void, void> {
     let told = 0;
-    while (!this.#over || told < this.#written) {
+    while (this.#end === undefined || told < this.#written) {
       if (told < this.#written) {
         told = this.#written;
         yield told;
@@ -89,8 +97,8 @@ export class Exposure implements Disposable {
 
   /** @internal */
   end(how: ExposureEnd): void {
-    this.#over = true;
-    this.#settle(how);
+    this.#end = how;
+    this.#settle?.(how);
     this.#wake();
   }
 
@@ -118,13 +126,8 @@ export class Exposures {
   /** Makes a tag for `slices`. Throws INVALID_ARGUMENT, REGION_RELEASED, or LIMIT_EXCEEDED when there are too many tags. */
   expose(slices: BufferSlices, options: ExposeOptions): Exposure {
     const { access, audience, uses = 1, expiresMs } = options;
-    const list = sliceArguments(slices, this.#engine);
-    if (list.length < 1 || list.length > SLICES_MAX) {
-      throw new SplitplaneError(
-        'INVALID_ARGUMENT',
-        `A tag stands for 1 to ${SLICES_MAX} slices, not ${list.length}.`,
-      );
-    }
+    const count = putSlices(this.#shared, slices, this.#engine);
+    if (count < 1) throw new SplitplaneError('INVALID_ARGUMENT', 'A tag stands for one slice or more, not 0.');
     const counted = Number.isInteger(uses) && uses >= 1 && uses <= 64;
     if (!counted && uses !== Infinity) {
       throw new SplitplaneError('INVALID_ARGUMENT', `uses is 1 to 64 or Infinity, not ${uses}.`);
@@ -136,7 +139,6 @@ export class Exposures {
       );
     }
     const cookie = this.#nextCookie++;
-    const count = this.#shared.putSlices(list);
     native(() => {
       this.#engine.exportTag(
         ACCESS[access],

@@ -1,10 +1,10 @@
 // Registered memory in TypeScript: buffers from the pool as views on its slabs, memory that the user brings, and files.
-// Reports buffers that were garbage-collected without release(); never frees by itself, because a view may still be in
-// use. Knows nothing of tags or messages.
+// Knows nothing of tags or messages.
 import { open, type FileHandle } from 'node:fs/promises';
 import { SplitplaneError } from '../errors.js';
+import { Leaks, type LeakListener } from './leaks.js';
 import { native, type MemoryCounters, type NativeEngine } from './native.js';
-import type { SharedBlocks, SliceArgument } from './shared-blocks.js';
+import { SLICES_MAX, type SharedBlocks } from './shared-blocks.js';
 
 /** What release() does while tags or transfers still hold the memory. */
 export interface ReleaseOptions {
@@ -43,6 +43,8 @@ export class RegisteredBuffer implements BufferSlice, Disposable {
    */
   readonly readOnly: boolean;
   #released = false;
+  /** @internal Whether its collection would be noticed. */
+  isWatched = false;
 
   /** @internal Made by Memory. */
   constructor(
@@ -218,13 +220,29 @@ class OpenFile {
 /** Whatever can be sent from or resolved into: one slice or several, which then count as one range of bytes. */
 export type BufferSlices = BufferSlice | readonly BufferSlice[];
 
-/** The slices with their handles in this engine. Throws REGION_RELEASED or INVALID_ARGUMENT. */
-export function sliceArguments(slices: BufferSlices, engine: NativeEngine): SliceArgument[] {
-  const list = 'buffer' in slices ? [slices] : slices;
-  return list.map(({ buffer, offset, length }) => {
-    checkRange(offset, length, buffer.length);
-    return { handle: buffer.handleIn(engine), offset, length };
+/**
+ * Puts the slices where the engine's next call takes them; answers how many. Throws REGION_RELEASED or INVALID_ARGUMENT. */
+export function putSlices(shared: SharedBlocks, slices: BufferSlices, engine: NativeEngine): number {
+  if ('buffer' in slices) {
+    putSlice(shared, 0, slices, engine);
+    return 1;
+  }
+  if (slices.length > SLICES_MAX) {
+    throw new SplitplaneError(
+      'INVALID_ARGUMENT',
+      `A tag or a transfer takes ${SLICES_MAX} slices at most, not ${slices.length}.`,
+    );
+  }
+  slices.forEach((slice, index) => {
+    putSlice(shared, index, slice, engine);
   });
+  return slices.length;
+}
+
+function putSlice(shared: SharedBlocks, index: number, slice: BufferSlice, engine: NativeEngine): void {
+  const { buffer, offset, length } = slice;
+  checkRange(offset, length, buffer.length);
+  shared.putSlice(index, buffer.handleIn(engine), offset, length);
 }
 
 /** Bytes in all slices together. */
@@ -243,28 +261,19 @@ export function checkRange(offset: number, length: number, total: number): void 
   );
 }
 
-/** What is told when a buffer was garbage-collected without release(). */
-export type LeakListener = (leak: {
-  readonly length: number;
-  readonly allocatedAt: string | undefined;
-}) => void;
-
 /** An engine's registered memory. */
 export class Memory {
   readonly engine: NativeEngine;
   readonly #shared: SharedBlocks;
   readonly #slabs = new Map<number, ArrayBuffer>();
-  readonly #leaks: FinalizationRegistry<Parameters<LeakListener>[0]>;
+  readonly #leaks: Leaks;
   readonly #files = new Set<OpenFile>();
   #closed = false;
 
   constructor(engine: NativeEngine, shared: SharedBlocks, onLeak: LeakListener) {
     this.engine = engine;
     this.#shared = shared;
-    // With the manager its memory went too, and nothing of it can leak any more.
-    this.#leaks = new FinalizationRegistry((leak) => {
-      if (!this.#closed) onLeak(leak);
-    });
+    this.#leaks = new Leaks(onLeak);
   }
 
   /**
@@ -360,13 +369,14 @@ export class Memory {
   /** @internal False: busy, and nothing was done. */
   release(buffer: RegisteredBuffer, handle: number, unlessBusy: boolean): boolean {
     if (!this.#closed && native(() => this.engine.release(handle, unlessBusy ? 1 : 0)) !== 0) return false;
-    this.#leaks.unregister(buffer);
+    this.#leaks.forget(buffer);
     return true;
   }
 
   /** The engine is gone and its memory with it: release() has nothing left to give back, and is no error. */
   close(): void {
     this.#closed = true;
+    this.#leaks.close();
     for (const file of this.#files) this.closeFile(file);
   }
 
@@ -377,16 +387,7 @@ export class Memory {
   }
 
   #own(buffer: RegisteredBuffer): RegisteredBuffer {
-    this.#leaks.register(buffer, { length: buffer.length, allocatedAt: allocationSite() }, buffer);
+    this.#leaks.watch(buffer);
     return buffer;
   }
-}
-
-/** Asked once: looking into the environment costs as much as handing out a buffer. */
-const TRACES_LEAKS = process.env.SPLITPLANE_TRACE_LEAKS !== undefined;
-
-/** Where a buffer came from, when somebody wants to know and pays for it with a stack trace per allocation. */
-function allocationSite(): string | undefined {
-  if (!TRACES_LEAKS) return undefined;
-  return new Error('allocated here').stack?.split('\n').slice(3).join('\n');
 }

@@ -4,7 +4,7 @@ import { SplitplaneError } from '../errors.js';
 import type { Access } from './exposure.js';
 import {
   checkRange,
-  sliceArguments,
+  putSlices,
   totalLength,
   type BufferSlices,
   type Memory,
@@ -99,37 +99,22 @@ export class RemoteBuffer {
   resolve(options?: ResolveOptions & { into?: undefined }): Promise<RegisteredBuffer>;
   /** Moves the bytes into memory that the caller has; otherwise the same. On failure its contents are undefined. */
   resolve(options: ResolveIntoOptions): Promise<undefined>;
-  async resolve(
+  resolve(
     options: ResolveOptions & { into?: BufferSlices | Uint8Array | undefined } = {},
   ): Promise<RegisteredBuffer | undefined> {
-    const offset = options.range?.offset ?? 0;
-    const length = options.range?.length ?? this.length - offset;
-    checkRange(offset, length, this.length);
-    if (length === 0)
-      throw new SplitplaneError('INVALID_ARGUMENT', 'There are no bytes in this range to resolve.');
-    const { into } = options;
-    if (into !== undefined && !(into instanceof Uint8Array)) {
-      await this.#read(offset, length, into, options);
-      return undefined;
-    }
-    if (into === undefined) {
-      const view = this.#view(offset, length, options);
-      if (view !== undefined) {
-        await this.#access.operations.turns.spend();
-        return view;
-      }
-    }
-    const buffer =
-      into === undefined ? this.#access.memory.allocate(length) : this.#access.memory.register(into);
     try {
-      await this.#read(offset, length, buffer, options);
+      const offset = options.range?.offset ?? 0;
+      const length = options.range?.length ?? this.length - offset;
+      checkRange(offset, length, this.length);
+      if (length === 0)
+        throw new SplitplaneError('INVALID_ARGUMENT', 'There are no bytes in this range to resolve.');
+      const view = options.into === undefined ? this.#view(offset, length, options) : undefined;
+      if (view === undefined) return this.#move(offset, length, options);
+      const turn = this.#access.operations.turns.spend();
+      return turn === undefined ? Promise.resolve(view) : turn.then(() => view);
     } catch (error) {
-      buffer.release();
-      throw error;
+      return Promise.reject(error);
     }
-    if (into === undefined) return buffer;
-    buffer.release();
-    return undefined;
   }
 
   /**
@@ -176,6 +161,29 @@ export class RemoteBuffer {
     return this.#access.memory.view(this.#session, tag, offset, length);
   }
 
+  async #move(
+    offset: number,
+    length: number,
+    options: ResolveOptions & { into?: BufferSlices | Uint8Array | undefined },
+  ): Promise<RegisteredBuffer | undefined> {
+    const { into } = options;
+    if (into !== undefined && !(into instanceof Uint8Array)) {
+      await this.#read(offset, length, into, options);
+      return undefined;
+    }
+    const { memory } = this.#access;
+    const buffer = into === undefined ? memory.allocate(length) : memory.register(into);
+    try {
+      await this.#read(offset, length, buffer, options);
+    } catch (error) {
+      buffer.release();
+      throw error;
+    }
+    if (into === undefined) return buffer;
+    buffer.release();
+    return undefined;
+  }
+
   async #atomic(kind: number, offset: number, operand: bigint, compare: bigint, options: OperationOptions) {
     checkRange(offset, 8, this.length);
     return await this.#run(options, undefined, (session) => {
@@ -214,23 +222,31 @@ export class RemoteBuffer {
         'The bytes came inline with the message; there is no peer memory behind it.',
       );
     }
-    const list = slices === undefined ? [] : sliceArguments(slices, this.#access.engine);
-    return this.#access.operations.run(() => {
-      this.#access.shared.putTag(tag);
-      return post(this.#session, this.#access.shared.putSlices(list));
+    const { engine, shared, operations } = this.#access;
+    return operations.run(() => {
+      const count = slices === undefined ? 0 : putSlices(shared, slices, engine);
+      shared.putTag(tag);
+      return post(this.#session, count);
     }, options);
   }
 }
 
-/** Tells the peer that these tags are not needed any more. */
-export function releaseTags(access: RemoteAccess, session: number, tags: readonly string[]): void {
-  for (let from = 0; from < tags.length; from += RELEASED_TAGS_MAX) {
-    const part = tags.slice(from, from + RELEASED_TAGS_MAX);
-    part.forEach((tag, index) => {
-      access.shared.putReleasedTag(index, tag);
-    });
-    access.engine.releaseTags(session, part.length);
+/** Tells the peer that what these stand for is not needed any more. */
+export function releaseTags(
+  { engine, shared }: RemoteAccess,
+  session: number,
+  buffers: readonly RemoteBuffer[],
+): void {
+  let count = 0;
+  for (const { tag } of buffers) {
+    if (tag === undefined) continue;
+    if (count === RELEASED_TAGS_MAX) {
+      engine.releaseTags(session, count);
+      count = 0;
+    }
+    shared.putReleasedTag(count++, tag);
   }
+  if (count > 0) engine.releaseTags(session, count);
 }
 
 function copyInto(into: BufferSlices, bytes: Buffer): void {

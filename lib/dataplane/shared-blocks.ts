@@ -23,13 +23,6 @@ const RECEIVE_BYTES_MIN = 4 << 20;
 /** Beside one message, its attachment table. */
 const TABLE_BYTES_MAX = 1024 * ATTACHMENT_WORDS * 4 + 4;
 
-/** A piece of a registered buffer, by the handle that the addon knows. */
-export interface SliceArgument {
-  readonly handle: number;
-  readonly offset: number;
-  readonly length: number;
-}
-
 export class SharedBlocks {
   readonly blocks;
   /** Event descriptors. */
@@ -65,15 +58,12 @@ export class SharedBlocks {
     this.#operands = new BigUint64Array(this.blocks.call, OPERANDS_AT, 2);
   }
 
-  /** Puts the slices of the next call; answers how many. */
-  putSlices(slices: readonly SliceArgument[]): number {
-    let at = 0;
-    for (const { handle, offset, length } of slices) {
-      this.#list[at++] = handle;
-      this.#list[at++] = offset;
-      this.#list[at++] = length;
-    }
-    return slices.length;
+  /** Puts slice `index` of the next call, by the handle that the addon knows its buffer by. */
+  putSlice(index: number, handle: number, offset: number, length: number): void {
+    const at = index * SLICE_WORDS;
+    this.#list[at] = handle;
+    this.#list[at + 1] = offset;
+    this.#list[at + 2] = length;
   }
 
   /** Puts the length of attachment `index` of the message to be sent, -1 for one by reference. */

@@ -57,12 +57,6 @@ export type ConnectionFacts = SessionFacts & {
 export interface ConnectionOwner extends Receiver {
   readonly dataplane: Dataplane;
   readonly inlineBytesMax: number;
-  authorize(
-    connection: Connection,
-    what: Judged,
-    direction: 'send' | 'receive',
-    bytes: number,
-  ): Promise<boolean> | boolean;
   /** A queue for the batches of this connection, with those that wait already. */
   batchesOf(connection: Connection): ArrivalQueue<Batch>;
 }
@@ -159,7 +153,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
    * DEADLINE_EXCEEDED the peer may have accepted it; it is told that it is canceled.
    */
   send(envelope: Envelope, options: SendOptions = {}): Promise<Sent> {
-    return this.#authorized(envelope, attached(options), () => this.#post(envelope, options).sent);
+    const act = (): Promise<Sent> => this.#post(envelope, options).sent;
+    return this.#authorized(envelope, () => attached(options), act);
   }
 
   /**
@@ -167,7 +162,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
    * is an answer (Message.fault). The caller releases the answer. Rejects as send does; canceling tells the peer.
    */
   request(envelope: Envelope, options: SendOptions = {}): Promise<Message> {
-    return this.#authorized(envelope, attached(options), () => this.#request(envelope, options));
+    const act = (): Promise<Message> => this.#request(envelope, options);
+    return this.#authorized(envelope, () => attached(options), act);
   }
 
   /**
@@ -185,7 +181,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
       const outbox = this.#open(options);
       const packing = packingOf(messages, this.#messageBytesMax);
       if (packing.done) return Promise.resolve();
-      return this.#authorized(BATCH, packing.byteLength, () => outbox.postBatch(packing, options).sent);
+      const act = (): Promise<void> => outbox.postBatch(packing, options).sent;
+      return this.#authorized(BATCH, () => packing.byteLength, act);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -240,9 +237,9 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     await this.close();
   }
 
-  #authorized<T>(what: Judged, bytes: number, act: () => Promise<T>): Promise<T> {
+  #authorized<T>(what: Judged, bytes: () => number, act: () => Promise<T>): Promise<T> {
     try {
-      const verdict = this.#owner.authorize(this, what, 'send', bytes);
+      const verdict = this.#owner.authorize?.(this, what, 'send', bytes()) ?? true;
       if (verdict === true) return act();
       const judged = verdict === false ? Promise.resolve(false) : verdict;
       return judged.then((allowed) => {
@@ -393,8 +390,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   released(message: Message, id: number): void {
     this.#inbox?.forget(id);
     if (this.#state === 'closed') return;
-    const tags = message.buffers.map(({ tag }) => tag).filter((tag) => tag !== undefined);
-    if (tags.length > 0) this.#owner.dataplane.releaseTags(this.#session, tags);
+    this.#owner.dataplane.releaseTags(this.#session, message.buffers);
   }
 
   /** @internal */

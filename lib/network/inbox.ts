@@ -18,18 +18,22 @@ import { join } from './separator.js';
 /** Cancellations remembered of messages that nobody has asked the signal of. */
 const CANCELED_MAX = 1024;
 
+/** Whether something may pass; `bytes` of buffers or, of a batch, of messages. */
+export type Authorizer = (
+  connection: Connection,
+  what: Judged,
+  direction: 'send' | 'receive',
+  bytes: number,
+) => Promise<boolean> | boolean;
+
 /** What an inbox needs of its manager. */
 export interface Receiver {
+  /** Undefined: everything may. */
+  readonly authorize: Authorizer | undefined;
   /** Whether a mandatory header block is understood here. */
   readonly understands: (block: QName) => boolean;
   /** Whether the message has not come before. */
   isNew(connection: Connection, messageId: string): boolean;
-  authorize(
-    connection: Connection,
-    what: Judged,
-    direction: 'receive',
-    bytes: number,
-  ): Promise<boolean> | boolean;
   deliver(message: Message, byteCount: number): void;
   deliverBatch(batch: Batch): void;
   readonly batchMemory: BatchMemory;
@@ -141,15 +145,22 @@ export class Inbox {
       this.#dataplane.consume(this.#session, 1, byteCount);
       return undefined;
     }
+    const { authorize } = this.#receiver;
+    if (authorize === undefined) {
+      this.#dispatch(message, byteCount);
+      return undefined;
+    }
     const bytes = envelope.references.reduce((sum, reference) => sum + reference.lengthBytes, 0);
-    return this.#authorized(envelope, bytes, (allowed) => {
+    return this.#judged(authorize(this.#connection, envelope, 'receive', bytes), (allowed) => {
       if (allowed) this.#dispatch(message, byteCount);
       else this.#deny(message, byteCount);
     });
   }
 
   #judgeBatch(batch: Batch): Promise<void> | undefined {
-    return this.#authorized(BATCH, batch.bytes.length, (allowed) => {
+    const { authorize } = this.#receiver;
+    const verdict = authorize?.(this.#connection, BATCH, 'receive', batch.bytes.length) ?? true;
+    return this.#judged(verdict, (allowed) => {
       if (allowed) {
         this.#receiver.deliverBatch(batch);
         return;
@@ -162,8 +173,10 @@ export class Inbox {
   }
 
   /** Undefined when `settle` was called at once. */
-  #authorized(what: Judged, bytes: number, settle: (allowed: boolean) => void): Promise<void> | undefined {
-    const verdict = this.#receiver.authorize(this.#connection, what, 'receive', bytes);
+  #judged(
+    verdict: Promise<boolean> | boolean,
+    settle: (allowed: boolean) => void,
+  ): Promise<void> | undefined {
     if (typeof verdict !== 'boolean') return verdict.then(settle);
     settle(verdict);
     return undefined;

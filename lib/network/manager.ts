@@ -14,10 +14,11 @@ import { isLocal, literalAddress, parseAddress } from './address.js';
 import { ArrivalQueue } from './arrival-queue.js';
 import { BatchMemory, type Batch } from './batch.js';
 import { Connection, peerOf, type ConnectionOwner, type SendOptions, type Sent } from './connection.js';
+import type { Authorizer } from './inbox.js';
 import { openListeners, type ListeningAddress } from './listening.js';
 import type { Message } from './message.js';
 import { completeOptions, type CompleteOptions, type NetworkManagerOptions } from './options.js';
-import { checkPlaintext, type Peer } from './security.js';
+import { checkPlaintext, type Authorize, type Peer } from './security.js';
 import { SeenMessages } from './seen.js';
 import { checkTransports, transportsFor } from './transports.js';
 
@@ -421,14 +422,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
       inlineBytesMax: this.#options.inlineBytesMax,
       understands,
       isNew: (connection, messageId) => this.#seen.isNew(connection.peer.nodeId, messageId),
-      authorize: (connection, { action, to }, direction, bytes) => {
-        try {
-          const verdict = authorize({ principal: connection.principal, action, to, direction, bytes });
-          return typeof verdict === 'boolean' ? verdict : verdict.catch(() => false);
-        } catch {
-          return false;
-        }
-      },
+      authorize: authorize && authorizer(authorize),
       batchMemory: new BatchMemory(),
       deliver: (message, bytes) => {
         this.#messages.push(message, bytes);
@@ -464,6 +458,18 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
       'SplitplaneLeak',
     );
   }
+}
+
+/** The hook as connections ask it: throwing refuses. */
+function authorizer(authorize: Authorize): Authorizer {
+  return (connection, { action, to }, direction, bytes) => {
+    try {
+      const verdict = authorize({ principal: connection.principal, action, to, direction, bytes });
+      return typeof verdict === 'boolean' ? verdict : verdict.catch(() => false);
+    } catch {
+      return false;
+    }
+  };
 }
 
 function nodeIdBytes(hex: string): Uint8Array {

@@ -55,9 +55,10 @@ export interface NetworkManagerOptions {
   readonly resumeMs?: number | undefined;
 }
 
+/** Without `authorize` everything is permitted, and nothing has to be known of a message to say so. */
 export type CompleteOptions = {
-  readonly [K in keyof NetworkManagerOptions]-?: NonNullable<NetworkManagerOptions[K]>;
-};
+  readonly [K in Exclude<keyof NetworkManagerOptions, 'authorize'>]-?: NonNullable<NetworkManagerOptions[K]>;
+} & { readonly authorize: Authorize | undefined };
 
 const IDENTITY_BYTES_MAX = 255;
 const CREDENTIALS_BYTES_MAX = 4096;
@@ -93,7 +94,7 @@ export function completeOptions(options: NetworkManagerOptions): CompleteOptions
     identity,
     credentials,
     authenticate: options.authenticate ?? authenticateByLocation,
-    authorize: options.authorize ?? (() => true),
+    authorize: options.authorize,
     understands: options.understands ?? (() => false),
     serializers,
     transports: checkTransports(options.transports ?? addon.transports, addon.transports),

@@ -1,7 +1,7 @@
 // The messages a connection is sending: waiting for room, queued or sent and not yet acknowledged. Each ends exactly once:
 // accepted by the peer, canceled, or failed with the connection. Keeps the order of send() calls.
 import type { Dataplane } from '../dataplane/dataplane.js';
-import type { Exposure } from '../dataplane/exposure.js';
+import type { Audience, Exposure } from '../dataplane/exposure.js';
 import { watch, type OperationOptions } from '../dataplane/operations.js';
 import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
@@ -12,6 +12,8 @@ import { enqueue, separate, type Attachable, type Separated } from './separator.
 
 /** Messages that may wait for room in the queue, per connection. Watch writableNeedDrain to stay far below. */
 export const WAITING_MESSAGES_MAX = 65_536;
+
+const NO_BUFFERS: readonly Attachable[] = [];
 
 export interface SendOptions extends OperationOptions {
   /** Memory that goes with the message by reference, or inline when it is small. It is held until it is released there. */
@@ -156,6 +158,7 @@ class BatchEntry extends OutgoingEntry<void> {
 export class Outbox {
   readonly #dataplane: Dataplane;
   readonly #session: number;
+  readonly #audience: Audience;
   readonly #serializer: Serializer;
   readonly #inlineBytesMax: number;
   readonly #onDrain: () => void;
@@ -171,6 +174,7 @@ export class Outbox {
   ) {
     this.#dataplane = dataplane;
     this.#session = session;
+    this.#audience = { session };
     this.#serializer = serializer;
     this.#inlineBytesMax = inlineBytesMax;
     this.#onDrain = onDrain;
@@ -188,8 +192,8 @@ export class Outbox {
   /** Starts sending; `deadlineMs` is what the peer is told. Throws what is wrong with the message itself. */
   post(envelope: Envelope, options: SendOptions, deadlineMs = 0): Outgoing {
     this.#checkRoom();
-    const { buffers = [] } = options;
-    const separated = separate(this.#dataplane, this.#session, envelope, buffers, this.#inlineBytesMax);
+    const { buffers = NO_BUFFERS } = options;
+    const separated = separate(this.#dataplane, this.#audience, envelope, buffers, this.#inlineBytesMax);
     return this.#start(new MessageEntry(this, separated, this.#serializer, deadlineMs), options);
   }
 

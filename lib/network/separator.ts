@@ -33,7 +33,9 @@ export type Attachable = BufferSlice | Attachment | Exposure;
 /** A message ready to be queued. */
 export interface Separated {
   readonly envelope: Envelope;
-  /** Payload of each attachment that goes inline; undefined for one by reference. */
+  /** Attachments. */
+  readonly count: number;
+  /** Payload of each attachment that goes inline, undefined for one by reference; empty when all do. */
   readonly inline: readonly (readonly BufferSlice[] | undefined)[];
   /** Tags that were made for this message and end with it. */
   readonly exposures: readonly Exposure[];
@@ -50,55 +52,68 @@ export function attachedBytes(attachables: readonly Attachable[]): number {
 }
 
 /**
- * Makes the tags and puts the references into the envelope's header. Throws LIMIT_EXCEEDED when there are more than
- * REFERENCES_MAX. When it throws, no tag is left.
+ * Makes the tags and puts the references into the envelope's header. `audience` may use what says nothing else. Throws
+ * LIMIT_EXCEEDED when there are more than REFERENCES_MAX. When it throws, no tag is left.
  */
 export function separate(
   dataplane: Dataplane,
-  session: number,
+  audience: Audience,
   envelope: Envelope,
   attachables: readonly Attachable[],
   inlineBytesMax: number,
 ): Separated {
-  if (attachables.length === 0) return { envelope, inline: NOTHING, exposures: NOTHING };
+  if (attachables.length === 0) return { envelope, count: 0, inline: NOTHING, exposures: NOTHING };
   if (attachables.length > REFERENCES_MAX) {
     throw new SplitplaneError(
       'LIMIT_EXCEEDED',
       `A message refers to ${REFERENCES_MAX} buffers at most, not ${attachables.length}. Join some: an attachment may be several slices.`,
     );
   }
-  const references: Reference[] = [];
-  const inline: (readonly BufferSlice[] | undefined)[] = [];
-  const exposures: Exposure[] = [];
+  // Of their final length: what grows takes room for seventeen.
+  const references = new Array<Reference>(attachables.length);
+  let inline: (readonly BufferSlice[] | undefined)[] | undefined;
+  let exposures: Exposure[] | undefined;
   try {
-    attachables.forEach((item, index) => {
-      const cid = ('cid' in item ? item.cid : undefined) ?? `buffer-${index}`;
+    for (let index = 0; index < attachables.length; index++) {
+      const item = attachables[index] as Attachable;
+      const cid = ('cid' in item ? item.cid : undefined) ?? defaultCid(index);
       if (item instanceof Exposure) {
-        references.push({ cid, tag: item.tag, lengthBytes: item.length, access: item.access });
-        inline.push(undefined);
-        return;
+        references[index] = { cid, tag: item.tag, lengthBytes: item.length, access: item.access };
+        continue;
       }
       const slices = slicesOf(item);
-      const options: Partial<Attachment> = isSlice(item) ? {} : item;
-      const access = options.access ?? 'read';
+      const options = isSlice(item) ? NO_OPTIONS : item;
+      const { access = 'read' } = options;
       const lengthBytes = totalLength(slices);
       if (access === 'read' && lengthBytes <= inlineBytesMax && goesInline(slices, options)) {
-        references.push({ cid, tag: undefined, lengthBytes, access });
-        inline.push('buffer' in slices ? [slices] : slices);
-        return;
+        references[index] = { cid, tag: undefined, lengthBytes, access };
+        (inline ??= new Array<undefined>(attachables.length))[index] = 'buffer' in slices ? [slices] : slices;
+        continue;
       }
-      const audience = options.audience ?? { session };
       const { uses, expiresMs } = options;
-      const exposure = dataplane.expose(slices, { access, audience, uses, expiresMs });
-      exposures.push(exposure);
-      references.push({ cid, tag: exposure.tag, lengthBytes, access });
-      inline.push(undefined);
-    });
-    return { envelope: envelope.withReferences(references), inline, exposures };
+      const shown = { access, audience: options.audience ?? audience, uses, expiresMs };
+      const exposure = dataplane.expose(slices, shown);
+      if (exposures === undefined) exposures = [exposure];
+      else exposures.push(exposure);
+      references[index] = { cid, tag: exposure.tag, lengthBytes, access };
+    }
+    return {
+      envelope: envelope.withReferences(references),
+      count: references.length,
+      inline: inline ?? NOTHING,
+      exposures: exposures ?? NOTHING,
+    };
   } catch (error) {
-    for (const exposure of exposures) exposure.revoke();
+    for (const exposure of exposures ?? NOTHING) exposure.revoke();
     throw error;
   }
+}
+
+const NO_OPTIONS: Partial<Attachment> = {};
+const DEFAULT_CIDS = Array.from({ length: 16 }, (_, index) => `buffer-${index}`);
+
+function defaultCid(index: number): string {
+  return DEFAULT_CIDS[index] ?? `buffer-${index}`;
 }
 
 /**
@@ -113,10 +128,11 @@ export function enqueue(
   deadlineMs: number,
 ): number {
   const arena = dataplane.sendArena;
-  const envelopeBytes = serializer.encodeInto(separated.envelope, arena, 0);
+  const { envelope, count, inline } = separated;
+  const envelopeBytes = serializer.encodeInto(envelope, arena, 0);
   let at = envelopeBytes;
-  const lengths: number[] = [];
-  for (const slices of separated.inline) {
+  for (let index = 0; index < count; index++) {
+    const slices = inline[index];
     const from = at;
     for (const { buffer, offset, length } of slices ?? NOTHING) {
       if (at + length > arena.length) {
@@ -128,9 +144,9 @@ export function enqueue(
       buffer.bytes.copy(arena, at, offset, offset + length);
       at += length;
     }
-    lengths.push(slices === undefined ? -1 : at - from);
+    dataplane.putAttachment(index, slices === undefined ? -1 : at - from);
   }
-  return dataplane.send(session, envelopeBytes, lengths, deadlineMs);
+  return dataplane.send(session, envelopeBytes, count, deadlineMs);
 }
 
 /** What the references of a message that arrived stand for. Throws MessageRefusedError when they do not fit its frame. */

@@ -3,7 +3,7 @@
 // differs in one octet goes the general way: this file decides speed and never the outcome.
 import type { Envelope, EnvelopeProperties } from '../soap/envelope.js';
 import { isNewest } from '../soap/message-id.js';
-import { ACCESSES, hasDuplicateCid, parseReference, type Reference } from '../soap/references.js';
+import { ACCESSES, hasDuplicateCid, parseReference, TAG_LENGTH, type Reference } from '../soap/references.js';
 import {
   ATTRIBUTES,
   attributeValue,
@@ -64,6 +64,8 @@ const CID = attribute('cid');
 const TAG = attribute('tag');
 const LENGTH = attribute('length');
 const ACCESS = attribute('access');
+/** Tags are of one length. */
+const TAG_START = octet(TAG) + attributeValue('-'.repeat(TAG_LENGTH)).slice(0, -TAG_LENGTH);
 const ACCESS_OCTETS = Object.fromEntries(
   ACCESSES.map((access) => [access, attributeValueIndex(indexOf(VOCABULARY.attributeValues, access))]),
 );
@@ -81,8 +83,20 @@ function attribute(localName: string): number {
   return attributes.findIndex((name) => name.localName === localName);
 }
 
+/** What stands around the tag of a reference: messages of one kind differ in nothing else. */
+interface AroundTag {
+  readonly cid: string;
+  readonly lengthBytes: number;
+  readonly access: string;
+  readonly before: string;
+  readonly after: string;
+  /** The whole of one that has no tag. */
+  readonly untagged: string;
+}
+
 /** Writes the header of envelopes that are plain. */
 export class OwnHeaderWriter {
+  #around: AroundTag = { cid: '', lengthBytes: -1, access: '', before: '', after: '', untagged: '' };
   /** By wsa:Action: where a message goes, and everything up to there. */
   readonly #starts = new Map<string, { readonly to: string; readonly octets: string }>();
   readonly #spell: (text: string) => string;
@@ -100,8 +114,24 @@ export class OwnHeaderWriter {
       octets += MESSAGE_ID_START + (isNewest(messageId) ? plainChunk(messageId) : chunk(messageId));
     }
     if (relatesTo !== undefined) octets += RELATES_TO_START + chunk(relatesTo);
-    if (references.length > 0) octets += REFERENCES_START + references.map(writeReference).join('');
+    if (references.length > 0) {
+      octets += REFERENCES_START;
+      for (const reference of references) octets += this.#reference(reference);
+    }
     return octets + MIDDLE;
+  }
+
+  /** The envelope has checked it: all of its characters are ASCII. */
+  #reference({ cid, tag, lengthBytes, access }: Reference): string {
+    let around = this.#around;
+    if (cid !== around.cid || lengthBytes !== around.lengthBytes || access !== around.access) {
+      const before = octet(REFERENCE) + octet(CID) + attributeValue(cid);
+      const sized = octet(LENGTH) + attributeValue(String(lengthBytes));
+      const after = sized + octet(ACCESS) + (ACCESS_OCTETS[access] ?? '') + END_TWICE;
+      around = { cid, lengthBytes, access, before: flat(before + TAG_START), after: flat(after), untagged: flat(before + after) };
+      this.#around = around;
+    }
+    return tag === undefined ? around.untagged : around.before + tag + around.after;
   }
 
   #start(to: string, action: string): string {
@@ -114,14 +144,6 @@ export class OwnHeaderWriter {
     this.#starts.set(action, { to, octets });
     return octets;
   }
-}
-
-/** The envelope has checked it: all of its characters are ASCII. */
-function writeReference({ cid, tag, lengthBytes, access }: Reference): string {
-  const tagged = tag === undefined ? '' : octet(TAG) + attributeValue(tag);
-  const sized = octet(LENGTH) + attributeValue(String(lengthBytes));
-  const cidOctets = octet(REFERENCE) + octet(CID) + attributeValue(cid);
-  return cidOctets + tagged + sized + octet(ACCESS) + (ACCESS_OCTETS[access] ?? '') + END_TWICE;
 }
 
 /** Printable ASCII and no space: nothing here is decoded or trimmed. */
@@ -207,13 +229,15 @@ export class OwnHeaderReader {
   }
 
   #references(): readonly Reference[] | undefined {
-    const references: Reference[] = [];
+    // Most messages have one, and a list that grows takes room for seventeen.
+    let references: Reference[] | undefined;
     while (this.#isNext(REFERENCE)) {
       const reference = this.#reference();
       if (reference === undefined) return undefined;
-      references.push(reference);
+      if (references === undefined) references = [reference];
+      else references.push(reference);
     }
-    return references.length === 0 || hasDuplicateCid(references) ? undefined : references;
+    return references === undefined || hasDuplicateCid(references) ? undefined : references;
   }
 
   #isNext(value: number): boolean {

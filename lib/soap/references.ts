@@ -11,6 +11,8 @@ export const CID_LENGTH_MAX = 128;
 /** References in one message, unless the encoding's limits say otherwise. */
 export const REFERENCES_MAX = 1024;
 
+/** Characters of a tag. */
+export const TAG_LENGTH = 43;
 /** 43 characters carry 258 bits: the last two are zero, so that a tag has one spelling only. */
 const TAG_PATTERN = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 /** The part of RFC 2392 that needs no escaping, in a URL or in XML. */
@@ -31,10 +33,19 @@ export interface Reference {
   readonly access: Access;
 }
 
-/** The element that stands in the body for the content of a buffer. */
+/** Elements of include() that are remembered; beyond this, all are forgotten. */
+const INCLUDES_MAX = 64;
+const includes = new Map<string, XmlElement>();
+
+/** The element that stands in the body for the content of a buffer. The same one for the same cid, most of the time. */
 export function include(cid: string): XmlElement {
+  const known = includes.get(cid);
+  if (known !== undefined) return known;
   checkCid(cid);
-  return new XmlElement(XOP, 'Include', NO_CHILDREN, [plainAttribute('href', CID_SCHEME + cid)], 'xop');
+  const made = new XmlElement(XOP, 'Include', NO_CHILDREN, [plainAttribute('href', CID_SCHEME + cid)], 'xop');
+  if (includes.size === INCLUDES_MAX) includes.clear();
+  includes.set(cid, made);
+  return made;
 }
 
 /** The content id that an xop:Include points at; undefined when its href is none. */

@@ -70,6 +70,7 @@ struct EngineCore {
   std::vector<Session*> dirty;
   MonotonicNs now = 0;  // of the Poll that runs, or of the last
   uint64_t round = 0;   // number of that Poll
+  bool polling = false;  // it runs
 };
 
 inline constexpr MonotonicNs NsFromMs(uint64_t ms) { return ms * 1'000'000; }

@@ -266,6 +266,7 @@ bool EngineImpl::Info(SessionId id, SessionInfo& out) const {
 bool EngineImpl::Poll(MonotonicNs now, uint64_t bytes_budget) {
   core_.now = now;
   core_.round++;
+  core_.polling = true;
   StartTimers();
   bool happened = core_.told.Drain();
   // Before the transports, so that what the user posted leaves in this round.
@@ -285,6 +286,7 @@ bool EngineImpl::Poll(MonotonicNs now, uint64_t bytes_budget) {
   happened |= core_.told.Drain();
   StartTimers();
   Reap();
+  core_.polling = false;
   return happened;
 }
 

@@ -68,10 +68,15 @@ class Outbox {
   MessageId last_message() const { return last_message_; }
   uint32_t message_bytes_max() const { return message_bytes_max_; }
   uint32_t waiting_count() const { return waiting_count_; }
+  // So much waits that it pays to send it by itself.
+  bool much_waits() const { return waiting_count_ % kMuchMessages == 0 || waiting_bytes_ >= kMuchBytes; }
   uint32_t unacknowledged_count() const { return uint32_t(sent_messages_ - acknowledged_messages_); }
   uint64_t sent_messages() const { return sent_messages_; }
 
  private:
+  static constexpr uint32_t kMuchMessages = 32;
+  static constexpr uint64_t kMuchBytes = 64 * 1024;
+
   struct Size {
     uint64_t content = 0;
     uint64_t payload = 0;

@@ -112,6 +112,7 @@ class Session final : public Timer {
   bool PostItem(const Outbox::Item& item);
   bool PostPart(const Outbox::Item& item);
   bool PostSequence();
+  void PostEarly();
   bool PostAck();
   bool PostOwed(bool& owed, FrameType type);
 

@@ -32,8 +32,16 @@ Result<MessageId> Session::SendBatch(const OutgoingBatch& batch) {
 }
 
 Result<MessageId> Session::Queued(Result<MessageId> id) {
-  if (id.ok()) core_.MarkDirty(*this);
+  if (!id.ok()) return id;
+  core_.MarkDirty(*this);
+  if (!core_.polling && outbox_.much_waits()) PostEarly();
   return id;
+}
+
+// Who sends much before it lets Poll run shall not keep the peer waiting for the end of it.
+void Session::PostEarly() {
+  if (state_ != State::kOpen || link_->blocked || !link_->failing.ok()) return;
+  if (PostSequence()) link_->endpoint->Flush();
 }
 
 bool Session::CancelMessage(MessageId message) {

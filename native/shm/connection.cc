@@ -62,6 +62,10 @@ Status Connection::PostSend(std::span<const ConstBytes> pieces) {
   return {};
 }
 
+void Connection::Ring() {
+  if (open()) link_->out.Ring();
+}
+
 Status Connection::PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local) {
   if (!open()) return NotOpen("post");
   MakeAwake();

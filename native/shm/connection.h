@@ -46,6 +46,8 @@ class Connection final : public Watched {
   void set_handle(Endpoint* handle) { handle_ = handle; }
   void Abandon();  // the handle goes: close without a word to the user
   Status PostSend(std::span<const ConstBytes> pieces);
+  // Tells a peer that sleeps what was posted.
+  void Ring();
   Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local);
   Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote, bool notify);
   Status PostAtomic(uint64_t operation, const RemoteSlice& remote, const AtomicRequest& request);

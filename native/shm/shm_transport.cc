@@ -25,6 +25,7 @@ class ShmEndpoint final : public Endpoint {
   ~ShmEndpoint() override { connection_->Abandon(); }
 
   Status PostSend(std::span<const ConstBytes> pieces) override { return connection_->PostSend(pieces); }
+  void Flush() override { connection_->Ring(); }
   // Bytes that never leave memory are not checked against damage on the way: there is none.
   Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local,
                   TransferOptions) override {

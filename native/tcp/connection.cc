@@ -136,6 +136,12 @@ Status Connection::PostSend(std::span<const ConstBytes> pieces) {
   return {};
 }
 
+void Connection::FlushFrames() {
+  if (state_ != State::kOpen) return;
+  reactor_.budget = kFrameQueueBytesMax;
+  channels_.front()->Flush();
+}
+
 void Connection::Close(Status why) {
   if (closed() || (why.ok() && state_ >= State::kDraining)) return;
   if (!why.ok()) return End(std::move(why));

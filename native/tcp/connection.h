@@ -50,6 +50,7 @@ class Connection {
   void set_handle(Endpoint* handle) { handle_ = handle; }
   void Abandon();  // the handle goes: close without a word to anybody
   Status PostSend(std::span<const ConstBytes> pieces);
+  void FlushFrames();
   Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local,
                   TransferOptions options);
   Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote,

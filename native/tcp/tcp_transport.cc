@@ -28,6 +28,7 @@ class TcpEndpoint final : public Endpoint {
   ~TcpEndpoint() override { connection_->Abandon(); }
 
   Status PostSend(std::span<const ConstBytes> pieces) override { return connection_->PostSend(pieces); }
+  void Flush() override { connection_->FlushFrames(); }
   Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local,
                   TransferOptions options) override {
     return connection_->PostRead(operation, remote, std::move(local), options);

@@ -121,6 +121,9 @@ class Endpoint {
   // Sends one frame made of `pieces`, in order after all frames posted before. The bytes are copied or gone
   // when this returns ok. kNoResource: nothing was taken, wait for OnWritable.
   virtual Status PostSend(std::span<const ConstBytes> pieces) = 0;
+  // Frames that were posted go on their way now, as far as they can, instead of with the next Poll. Not from
+  // inside Poll. Tells nothing, not even that the endpoint broke over it: Poll does.
+  virtual void Flush() {}
 
   // Reads `remote` into `local` (same total length, 1 or more). The slices are held until the completion.
   virtual Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local,
