@@ -127,7 +127,8 @@ export class Exposures {
   expose(slices: BufferSlices, options: ExposeOptions): Exposure {
     const { access, audience, uses = 1, expiresMs } = options;
     const count = putSlices(this.#shared, slices, this.#engine);
-    if (count < 1) throw new SplitplaneError('INVALID_ARGUMENT', 'A tag stands for one slice or more, not 0.');
+    if (count < 1)
+      throw new SplitplaneError('INVALID_ARGUMENT', 'A tag stands for one slice or more, not 0.');
     const counted = Number.isInteger(uses) && uses >= 1 && uses <= 64;
     if (!counted && uses !== Infinity) {
       throw new SplitplaneError('INVALID_ARGUMENT', `uses is 1 to 64 or Infinity, not ${uses}.`);

@@ -36,7 +36,10 @@ export class Leaks {
     }
     this.#young.push(buffer);
     if (this.#young.length === YOUNG_MAX) this.#grow();
-    else this.#timer ??= setTimeout(() => { this.#grow(); }, YOUNG_MS).unref();
+    else
+      this.#timer ??= setTimeout(() => {
+        this.#grow();
+      }, YOUNG_MS).unref();
   }
 
   /** The buffer was released. */

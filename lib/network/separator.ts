@@ -9,7 +9,7 @@ import { SplitplaneError } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
 import { MessageRefusedError } from '../soap/fault.js';
-import { REFERENCES_MAX, type Reference } from '../soap/references.js';
+import { checkCids, REFERENCES_MAX, type Reference } from '../soap/references.js';
 
 /** A buffer that goes with a message, and how. */
 export interface Attachment {
@@ -97,8 +97,9 @@ export function separate(
       else exposures.push(exposure);
       references[index] = { cid, tag: exposure.tag, lengthBytes, access };
     }
+    checkCids(references);
     return {
-      envelope: envelope.withReferences(references),
+      envelope: envelope.withMadeReferences(references),
       count: references.length,
       inline: inline ?? NOTHING,
       exposures: exposures ?? NOTHING,

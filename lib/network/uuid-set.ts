@@ -6,18 +6,19 @@ import { randomFillSync } from 'node:crypto';
 const PREFIX = 'urn:uuid:';
 /** RFC 4122, section 3: 8-4-4-4-12 digits. */
 const URN_LENGTH = PREFIX.length + 36;
-const HYPHENS = [8, 13, 18, 23].map((at) => PREFIX.length + at);
-const DIGITS = Array.from({ length: 36 }, (_, at) => PREFIX.length + at).filter((at) => !HYPHENS.includes(at));
 const HYPHEN = '-'.charCodeAt(0);
 
 /** What a character is worth as a digit; lower case only, so that an id has one spelling here. */
-const VALUES = new Int8Array(128).fill(-1);
+const NO_DIGIT = 0x80;
+const VALUES = new Uint8Array(256).fill(NO_DIGIT);
 for (let value = 0; value < 16; value++) VALUES[value.toString(16).charCodeAt(0)] = value;
 
 const WORDS = 4;
 const SLOTS_MIN = 64;
 const KEYS = randomFillSync(new Uint32Array(WORDS));
 
+/** All values of the digits that were read, ored together. */
+let seen = 0;
 /** The id that was read last. */
 const current = new Uint32Array(WORDS);
 let currentHash = 0;
@@ -36,20 +37,17 @@ export class UuidSet {
   /** Reads the id that `has` and `add` are about. False for what is not `urn:uuid:` in lower case, or is all zeros. */
   static read(id: string): boolean {
     if (id.length !== URN_LENGTH || !id.startsWith(PREFIX)) return false;
-    for (const at of HYPHENS) if (id.charCodeAt(at) !== HYPHEN) return false;
-    let invalid = 0;
-    let place = 0;
-    for (let word = 0; word < WORDS; word++) {
-      let bits = 0;
-      for (let digit = 0; digit < 8; digit++) {
-        const value = VALUES[id.charCodeAt(DIGITS[place++] as number)] ?? -1;
-        invalid |= value;
-        bits = (bits << 4) | value;
-      }
-      current[word] = bits;
-    }
-    const [a = 0, b = 0, c = 0, d = 0] = current;
-    if (invalid < 0 || (a | b | c | d) === 0) return false;
+    seen = 0;
+    const a = (digits(id, 9) << 16) | digits(id, 13);
+    const b = (digits(id, 18) << 16) | digits(id, 23);
+    const c = (digits(id, 28) << 16) | digits(id, 33);
+    const d = (digits(id, 37) << 16) | digits(id, 41);
+    for (const at of [17, 22, 27, 32]) if (id.charCodeAt(at) !== HYPHEN) return false;
+    if (seen >= NO_DIGIT || (a | b | c | d) === 0) return false;
+    current[0] = a;
+    current[1] = b;
+    current[2] = c;
+    current[3] = d;
     currentHash = hashOf(a, b, c, d);
     return true;
   }
@@ -97,6 +95,20 @@ export class UuidSet {
       this.#words.set(before.subarray(at, at + WORDS), this.#find(before, at, hashOf(a, b, c, d)));
     }
   }
+}
+
+/** The value of four digits. */
+function digits(id: string, at: number): number {
+  const a = digit(id.charCodeAt(at));
+  const b = digit(id.charCodeAt(at + 1));
+  const c = digit(id.charCodeAt(at + 2));
+  const d = digit(id.charCodeAt(at + 3));
+  seen |= a | b | c | d;
+  return (a << 12) | (b << 8) | (c << 4) | d;
+}
+
+function digit(code: number): number {
+  return (VALUES[code & 0xff] as number) | (code & 0xff00);
 }
 
 function isSame(words: Uint32Array, at: number, ids: Uint32Array, from: number): boolean {

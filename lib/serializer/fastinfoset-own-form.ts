@@ -128,7 +128,14 @@ export class OwnHeaderWriter {
       const before = octet(REFERENCE) + octet(CID) + attributeValue(cid);
       const sized = octet(LENGTH) + attributeValue(String(lengthBytes));
       const after = sized + octet(ACCESS) + (ACCESS_OCTETS[access] ?? '') + END_TWICE;
-      around = { cid, lengthBytes, access, before: flat(before + TAG_START), after: flat(after), untagged: flat(before + after) };
+      around = {
+        cid,
+        lengthBytes,
+        access,
+        before: flat(before + TAG_START),
+        after: flat(after),
+        untagged: flat(before + after),
+      };
       this.#around = around;
     }
     return tag === undefined ? around.untagged : around.before + tag + around.after;

@@ -236,6 +236,11 @@ export class Envelope implements Addressing {
   /** The same message with these references in place of its own; the body is shared. */
   withReferences(references: readonly Reference[]): Envelope {
     checkReferences(references);
+    return this.withMadeReferences(references);
+  }
+
+  /** @internal The same for references that were made here, of which all but the names is known to be right. */
+  withMadeReferences(references: readonly Reference[]): Envelope {
     let blocks = this.#blocks;
     if (blocks !== undefined) {
       const others = blocks.filter((block) => !block.is(REFERENCES, 'References'));

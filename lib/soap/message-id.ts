@@ -5,13 +5,15 @@ import { randomFillSync } from 'node:crypto';
 
 const PREFIX = 'urn:uuid:';
 const UUID_BYTES = 16;
-/** 32 digits and 4 hyphens, which stand before these bytes. */
+/** 32 digits and 4 hyphens. */
 const LENGTH = PREFIX.length + 36;
-const HYPHEN_BEFORE = [4, 6, 8, 10];
+const HYPHEN = 0x2d;
 /** An id is a slice of a text that lives as long as one of its ids: so not too many. */
 const IDS_AT_ONCE = 64;
 /** Two digits for each value of a byte. */
-const DIGITS = Buffer.from(Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0')).join(''));
+const DIGITS = Buffer.from(
+  Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0')).join(''),
+);
 
 const entropy = Buffer.alloc(IDS_AT_ONCE * UUID_BYTES);
 const octets = Buffer.alloc(IDS_AT_ONCE * LENGTH);
@@ -42,7 +44,7 @@ function makeIds(): void {
     entropy[from + 8] = ((entropy[from + 8] as number) & 0x3f) | 0x80;
     at += octets.write(PREFIX, at, 'latin1');
     for (let byte = 0; byte < UUID_BYTES; byte++) {
-      if (HYPHEN_BEFORE.includes(byte)) octets[at++] = 0x2d;
+      if (byte === 4 || byte === 6 || byte === 8 || byte === 10) octets[at++] = HYPHEN;
       const value = entropy[from + byte] as number;
       octets[at++] = DIGITS[value * 2] as number;
       octets[at++] = DIGITS[value * 2 + 1] as number;

@@ -147,8 +147,8 @@ function readLength(text: string): number | undefined {
 
 /** Throws INVALID_ARGUMENT for references that no peer would accept. */
 export function checkReferences(references: readonly Reference[]): void {
+  checkCids(references);
   for (const { cid, tag, lengthBytes, access } of references) {
-    checkCid(cid);
     if (tag !== undefined && !TAG_PATTERN.test(tag))
       throw invalidReference(`the tag of ${cid} is not 32 bytes in base64url`);
     if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0) {
@@ -158,6 +158,11 @@ export function checkReferences(references: readonly Reference[]): void {
       throw invalidReference(`the access of ${cid} is none of ${ACCESSES.join(', ')}`);
     }
   }
+}
+
+/** Throws INVALID_ARGUMENT unless each has a name, and one of its own. */
+export function checkCids(references: readonly Reference[]): void {
+  for (const { cid } of references) checkCid(cid);
   const twice = firstDuplicate(references);
   if (twice !== undefined) throw invalidReference(`the cid ${twice} occurs twice`);
 }

@@ -163,9 +163,9 @@ napi_value Send(napi_env env, napi_callback_info info) {
   OutgoingMessage message;
   message.envelope = arena.first(at);
   message.deadline_ms = call.Unsigned(3);
-  OutgoingAttachment attachments[kAttachmentsMax];
-  size_t count = call.Unsigned(2);
+  const size_t count = call.Unsigned(2);
   SPLITPLANE_CHECK(count <= kAttachmentsMax);
+  std::vector<OutgoingAttachment> attachments(count);
   std::span<const double> lengths = call.List(count);
   for (size_t i = 0; i < count; i++) {
     if (lengths[i] < 0) continue;
@@ -173,7 +173,7 @@ napi_value Send(napi_env env, napi_callback_info info) {
     attachments[i].inline_payload = arena.subspan(at, size_t(lengths[i]));
     at += size_t(lengths[i]);
   }
-  message.attachments = {attachments, count};
+  message.attachments = attachments;
   auto id = call.engine->Send(call.Unsigned(0), message);
   if (id.ok()) return call.Return(double(*id));
   if (id.status().no_resource()) return call.Return(0.0);

@@ -68,8 +68,8 @@ struct EngineCore {
   LinkTable links;
   SessionTable sessions;
   std::vector<Session*> dirty;
-  MonotonicNs now = 0;  // of the Poll that runs, or of the last
-  uint64_t round = 0;   // number of that Poll
+  MonotonicNs now = 0;   // of the Poll that runs, or of the last
+  uint64_t round = 0;    // number of that Poll
   bool polling = false;  // it runs
 };
 

@@ -98,7 +98,6 @@ struct PeerHello {
 struct OutgoingAttachment {
   bool is_inline = false;
   ConstBytes inline_payload;
-  const Tag* tag = nullptr;  // by reference: the tag to make a grant for where the transport needs one
 };
 
 struct OutgoingMessage {

@@ -14,8 +14,9 @@ namespace shm {
 namespace {
 
 constexpr int kEventsMax = 64;
-// Every so often epoll is asked by those who poll without sleeping: for new connections, and the dead.
-constexpr uint32_t kEpollRounds = 16;
+// Whoever polls without sleeping asks epoll so often: for new connections, and the dead. A system call takes
+// longer than ten rounds without one.
+constexpr MonotonicNs kEpollEveryNs = 50'000;
 
 class ShmEndpoint final : public Endpoint {
  public:
@@ -96,7 +97,7 @@ class ShmTransport final : public Transport, private TagWatcher {
                                    .operations_max = kOperationsMax};
   Reactor reactor_;
   bool armed_ = false;  // since the last Poll
-  uint32_t rounds_ = 0;
+  MonotonicNs epoll_due_ = 0;
   std::vector<Connection*> working_;  // empty between calls; keeps its memory
 };
 
@@ -147,7 +148,10 @@ bool ShmTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes
   if (armed_) {
     for (Connection* connection : reactor_.awake) connection->WakeUp();
   }
-  if (armed_ || ++rounds_ % kEpollRounds == 0) PollEpoll();
+  if (armed_ || now >= epoll_due_) {
+    epoll_due_ = now + kEpollEveryNs;
+    PollEpoll();
+  }
   armed_ = false;
   WorkAwake();
   if (!reactor_.greeting.empty()) {

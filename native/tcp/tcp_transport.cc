@@ -16,8 +16,9 @@ namespace {
 
 // With so few sockets a polling caller is served faster by trying each of them than by asking epoll first.
 constexpr size_t kDirectSocketsMax = 4;
-// Every so often epoll is asked all the same: for new connections, and for room in sockets.
-constexpr uint32_t kDirectRounds = 16;
+// So often epoll is asked all the same: for new connections, and for room in sockets. A system call takes
+// longer than ten rounds without one.
+constexpr MonotonicNs kEpollEveryNs = 50'000;
 constexpr int kEventsMax = 64;
 
 class TcpEndpoint final : public Endpoint {
@@ -93,7 +94,7 @@ class TcpTransport final : public Transport {
                                    .operations_max = kOperationsMax};
   Reactor reactor_;
   bool armed_ = false;  // since the last Poll
-  uint32_t rounds_ = 0;
+  MonotonicNs epoll_due_ = 0;
 };
 
 TcpTransport::~TcpTransport() {
@@ -128,7 +129,10 @@ bool TcpTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes
   // Whoever polls without arming in between has not told the kernel which sockets it waits to write to.
   if (!armed_) FlushBlocked();
   reactor_.budget += reserved;
-  if (armed_ || ++rounds_ % kDirectRounds == 0 || !PollDirectly()) PollEpoll();
+  if (armed_ || now >= epoll_due_ || !PollDirectly()) {
+    epoll_due_ = now + kEpollEveryNs;
+    PollEpoll();
+  }
   armed_ = false;
   FlushPosted();
   Settle();

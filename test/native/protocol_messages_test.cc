@@ -68,7 +68,7 @@ TEST_F(ProtocolMessages, LargerThanEitherSideAllowsAreRefusedHere) {
   EXPECT_EQ(alice->engine->Send(alice->session(), {bytes, {}, 0}).status().code(), Code::kLimitExceeded);
   EXPECT_EQ(bob->engine->Send(bob->session(), {bytes, {}, 0}).status().code(), Code::kLimitExceeded);
   EXPECT_TRUE(alice->engine->Send(alice->session(), {bytes.first(100), {}, 0}).ok());
-  const std::vector<OutgoingAttachment> attachments(kAttachmentsMax + 1, {true, {}, nullptr});
+  const std::vector<OutgoingAttachment> attachments(kAttachmentsMax + 1, {true, {}});
   EXPECT_EQ(alice->engine->Send(alice->session(), {{}, attachments, 0}).status().code(),
             Code::kLimitExceeded);
   EXPECT_TRUE(
