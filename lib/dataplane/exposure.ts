@@ -111,8 +111,9 @@ export class Exposure implements Disposable {
 export class Exposures {
   readonly #engine: NativeEngine;
   readonly #shared: SharedBlocks;
-  readonly #live = new Map<number, Exposure>();
-  #nextCookie = 1;
+  /** By the cookie that the engine tells of them by. Those that are free are used again, the last one first. */
+  readonly #live: (Exposure | undefined)[] = [undefined];
+  readonly #free: number[] = [];
 
   constructor(engine: NativeEngine, shared: SharedBlocks) {
     this.#engine = engine;
@@ -120,7 +121,7 @@ export class Exposures {
   }
 
   get count(): number {
-    return this.#live.size;
+    return this.#live.length - 1 - this.#free.length;
   }
 
   /** Makes a tag for `slices`. Throws INVALID_ARGUMENT, REGION_RELEASED, or LIMIT_EXCEEDED when there are too many tags. */
@@ -139,7 +140,7 @@ export class Exposures {
         `expiresMs is a number from 0 to ${EXPIRES_MS_MAX}, not ${expiresMs}. Leave it out for a tag that does not expire.`,
       );
     }
-    const cookie = this.#nextCookie++;
+    const cookie = this.#free.at(-1) ?? this.#live.length;
     native(() => {
       this.#engine.exportTag(
         ACCESS[access],
@@ -157,7 +158,8 @@ export class Exposures {
       );
     });
     const exposure = new Exposure(this, this.#shared.takeTag(), access, totalLength(slices));
-    this.#live.set(cookie, exposure);
+    if (cookie === this.#live.length) this.#live.push(exposure);
+    else this.#live[this.#free.pop() as number] = exposure;
     return exposure;
   }
 
@@ -168,19 +170,21 @@ export class Exposures {
   }
 
   notified(cookie: number): void {
-    this.#live.get(cookie)?.notify();
+    this.#live[cookie]?.notify();
   }
 
   ended(cookie: number, code: number): void {
-    const exposure = this.#live.get(cookie);
+    const exposure = this.#live[cookie];
     if (exposure === undefined) return;
-    this.#live.delete(cookie);
+    this.#live[cookie] = undefined;
+    this.#free.push(cookie);
     exposure.end(code === 0 ? 'RELEASED' : (codeFromIndex(code) as ExposureEnd));
   }
 
   /** The engine is gone, and every tag with it. */
   abandon(): void {
-    for (const exposure of this.#live.values()) exposure.end('CLOSED');
-    this.#live.clear();
+    for (const exposure of this.#live) exposure?.end('CLOSED');
+    this.#live.length = 1;
+    this.#free.length = 0;
   }
 }

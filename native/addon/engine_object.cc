@@ -56,7 +56,6 @@ Napi::Function EngineObject::Define(Napi::Env env) {
       InstanceMethod<&EngineObject::SetReferenced>("setReferenced"),
       InstanceMethod<&EngineObject::Shutdown>("shutdown"),
   };
-  for (auto& hot : HotCalls(env)) properties.push_back(hot);
   return DefineClass(env, "Engine", properties);
 }
 
@@ -80,6 +79,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   // A worker that is being terminated answers no question, so there is nothing to make an engine of.
   if (shared.events.size() != EventRing::kEventWords * EventRing::kEventsMax) return;
 
+  DefineHotCalls(env, info.This(), *this);
   async_ = std::make_unique<Napi::AsyncContext>(env, "splitplane");
   auto core = Core::Make(
       env, EngineOptionsFrom(options), PollMode(UnsignedOption(options, "poll")), shared,

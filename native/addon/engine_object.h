@@ -48,7 +48,9 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   std::unique_ptr<Napi::AsyncContext> async_;
 };
 
-// The hot calls, for EngineObject::Define.
-std::vector<Napi::ClassPropertyDescriptor<EngineObject>> HotCalls(Napi::Env env);
+// Gives `object` the hot calls on `engine`, which it wraps. They are its own and not its class's, because to
+// find out whose call it is would take as long as some of them take. So they may not be called when `object`
+// is gone; lib/dataplane calls them on it only.
+void DefineHotCalls(napi_env env, napi_value object, EngineObject& engine);
 
 }  // namespace splitplane::addon

@@ -24,8 +24,7 @@ template <size_t N>
 class EngineCall : public HotCall<N> {
  public:
   EngineCall(napi_env env, napi_callback_info info) : HotCall<N>(env, info) {
-    auto* object = this->template Self<EngineObject>();
-    core = object != nullptr ? object->core() : nullptr;
+    core = this->template Data<EngineObject>()->core();
     engine = core != nullptr ? core->engine() : nullptr;
     if (engine == nullptr) {
       Throw(env, Status::Error(Code::kClosed, "engine", "the network manager is closed; make a new one"));
@@ -255,7 +254,7 @@ napi_value CancelOperation(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
-std::vector<Napi::ClassPropertyDescriptor<EngineObject>> HotCalls(Napi::Env) {
+void DefineHotCalls(napi_env env, napi_value object, EngineObject& engine) {
   constexpr std::pair<const char*, napi_callback> kCalls[] = {
       {"allocate", Allocate},
       {"view", View},
@@ -273,15 +272,17 @@ std::vector<Napi::ClassPropertyDescriptor<EngineObject>> HotCalls(Napi::Env) {
       {"atomic", Atomic},
       {"cancelOperation", CancelOperation},
   };
-  std::vector<Napi::ClassPropertyDescriptor<EngineObject>> descriptors;
+  std::vector<napi_property_descriptor> descriptors;
   for (const auto& [name, call] : kCalls) {
     napi_property_descriptor descriptor{};
     descriptor.utf8name = name;
     descriptor.method = call;
     descriptor.attributes = napi_default_method;
-    descriptors.emplace_back(descriptor);
+    descriptor.data = &engine;
+    descriptors.push_back(descriptor);
   }
-  return descriptors;
+  // Fails only where the environment is ending, and then nobody calls.
+  (void)napi_define_properties(env, object, descriptors.size(), descriptors.data());
 }
 
 }  // namespace splitplane::addon

@@ -37,12 +37,12 @@ class HotCall {
  public:
   HotCall(napi_env env, napi_callback_info info) : env_(env) {
     size_t count = N;
-    SPLITPLANE_CHECK(napi_get_cb_info(env, info, &count, args_, &self_, nullptr) == napi_ok);
+    SPLITPLANE_CHECK(napi_get_cb_info(env, info, &count, args_, nullptr, &data_) == napi_ok);
   }
+  // What the function was made with.
   template <typename T>
-  T* Self() const {
-    void* data = nullptr;
-    return napi_unwrap(env_, self_, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
+  T* Data() const {
+    return static_cast<T*>(data_);
   }
   double Number(size_t index) const {
     double value = 0;
@@ -68,7 +68,7 @@ class HotCall {
  private:
   napi_env env_;
   napi_value args_[N] = {};
-  napi_value self_ = nullptr;
+  void* data_ = nullptr;
 };
 
 // A property of an object that lib/dataplane made. Undefined where the environment is ending and answers
