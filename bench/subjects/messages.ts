@@ -20,8 +20,8 @@ export const FETCH = `${NAMESPACE}/Fetch`;
 export const TEXT = `${NAMESPACE}/Text`;
 export const BUFFER = `${NAMESPACE}/Buffer`;
 /** Sends awaited together. */
-const SENDS_PER_BATCH = 256;
-/** Together two windows of credits: while the peer reads one the next is written. With one batch either side would wait for the other. */
+const SENDS_PER_BATCH = 32;
+/** With one batch either side would wait for the other; with more than these, what is under way lives long enough to burden the collector. */
 const BATCHES_IN_FLIGHT = 8;
 
 /**
