@@ -75,14 +75,20 @@ void LoopDriver::BeforeSleep() {
   MonotonicNs stay_until = NowNs() + kStayMaxNs;
   bool arrived = false;
   do {
-    if (!engine_.Arm()) Round(NowNs());
+    // Arming asks the kernel for what waiting awake finds by itself.
+    if (engine_.has_work()) Round(NowNs());
     if (stopping_) return;
     // With a timeout of zero others wait for their turn on this loop.
     MonotonicNs awake = uv_backend_timeout(loop_) == 0 ? 0 : policy_.Wait(NowNs());
     arrived = awake > 0 && PollAwake(awake);
     if (stopping_) return;
   } while (arrived && NowNs() < stay_until);
-  bool may_sleep = policy_.mode() != PollMode::kBusy && !arrived && engine_.Arm();
+  bool may_sleep = policy_.mode() != PollMode::kBusy && !arrived;
+  if (may_sleep && !engine_.Arm()) {
+    Round(NowNs());
+    if (stopping_) return;
+    may_sleep = engine_.Arm();
+  }
   if (may_sleep) {
     ArmTimer(NowNs());
   } else {

@@ -306,7 +306,7 @@ void EngineImpl::Reap() {
   core_.sessions.Reap();
 }
 
-bool EngineImpl::HasWork() const {
+bool EngineImpl::has_work() const {
   return !core_.told.empty() || !core_.dirty.empty() || !core_.links.idle() || core_.sessions.has_ended();
 }
 
@@ -321,7 +321,7 @@ uint64_t EngineImpl::arrivals() const {
 }
 
 bool EngineImpl::Arm() {
-  if (HasWork()) return false;
+  if (has_work()) return false;
   for (NamedTransport& entry : transports_) {
     if (entry.transport && !entry.transport->Arm()) return false;
   }
@@ -337,7 +337,7 @@ std::vector<int> EngineImpl::wake_fds() const {
 }
 
 MonotonicNs EngineImpl::next_timeout() const {
-  if (HasWork()) return core_.now;
+  if (has_work()) return core_.now;
   MonotonicNs next = std::min(core_.timers.next(), core_.tags.next_expiry());
   for (const NamedTransport& entry : transports_) {
     if (entry.transport) next = std::min(next, entry.transport->next_timeout());

@@ -263,6 +263,9 @@ class Engine {
   // Grows with everything that comes from peers: frames, bytes of transfers, operations served. What did not
   // make it grow came from this side.
   virtual uint64_t arrivals() const = 0;
+  // What the user asked for since the last Poll, or what that left: Poll again. Says less than Arm, and costs
+  // nothing.
+  virtual bool has_work() const = 0;
   // Before sleeping: false means Poll again. After true, each descriptor of wake_fds() becomes readable when
   // there is work, and next_timeout() says when to call Poll at the latest.
   virtual bool Arm() = 0;

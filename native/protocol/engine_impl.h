@@ -53,6 +53,7 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
 
   bool Poll(MonotonicNs now, uint64_t bytes_budget) override;
   uint64_t arrivals() const override;
+  bool has_work() const override;
   bool Arm() override;
   std::vector<int> wake_fds() const override;
   MonotonicNs next_timeout() const override;
@@ -70,7 +71,6 @@ class EngineImpl final : public Engine, private TransportEvents, private LinkOwn
   bool FlushDirty();
   bool EndFailing();
   void StartTimers();
-  bool HasWork() const;
   void Reap();
 
   // TransportEvents

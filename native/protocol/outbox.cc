@@ -169,9 +169,12 @@ bool Outbox::HasCredit(const Item& item) const {
 
 Outbox::Item* Outbox::Next() {
   if (cursor_ == sent_.size()) {
-    if (!urgent_.empty()) {
+    const bool can_send = !waiting_.empty() && HasCredit(waiting_.front());
+    if (!urgent_.empty() && !(can_send && MayBeOvertaken(urgent_.front()))) {
+      overtaken_ = 0;
       MoveToSent(urgent_);
-    } else if (!waiting_.empty() && HasCredit(waiting_.front())) {
+    } else if (can_send) {
+      if (!urgent_.empty()) overtaken_++;
       waiting_count_--;
       waiting_bytes_ -= waiting_.front().payload_bytes;
       sent_messages_++;
@@ -183,6 +186,12 @@ Outbox::Item* Outbox::Next() {
     }
   }
   return &sent_[cursor_];
+}
+
+// Somebody waits for a message, and for what is released nobody does, usually: an answer goes before the
+// release of what it answers.
+bool Outbox::MayBeOvertaken(const Item& item) const {
+  return item.type == FrameType::kRelease && overtaken_ < kOvertakenMax;
 }
 
 void Outbox::MoveToSent(RingQueue<Item>& from) {

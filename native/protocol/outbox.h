@@ -76,6 +76,8 @@ class Outbox {
  private:
   static constexpr uint32_t kMuchMessages = 32;
   static constexpr uint64_t kMuchBytes = 64 * 1024;
+  // Messages that may go before a release that was there first.
+  static constexpr uint32_t kOvertakenMax = 64;
 
   struct Size {
     uint64_t content = 0;
@@ -88,6 +90,7 @@ class Outbox {
   MessageId Queue(Item item);
   void WriteContent(const OutgoingMessage& message, uint8_t* out) const;
   bool HasCredit(const Item& item) const;
+  bool MayBeOvertaken(const Item& item) const;
   void MoveToSent(RingQueue<Item>& from);
   void DropCanceled();
   void FreePiece(Item& item);
@@ -104,6 +107,7 @@ class Outbox {
   uint32_t waiting_count_ = 0;
   uint64_t waiting_bytes_ = 0;
   size_t unstamped_ = 0;  // of waiting_, at its end
+  uint32_t overtaken_ = 0;  // messages sent since something urgent was
   bool wants_room_ = false;
 
   MessageId last_message_ = 0;

@@ -34,6 +34,8 @@ class Door final : public Watched {
 
   void OnReady() override;
   void Settle();
+  // Settle() has nothing to do.
+  bool resting() const { return guests_.empty() && gone_.empty() && paused_until_ == 0; }
   MonotonicNs deadline() const;
 
  private:

@@ -158,7 +158,11 @@ bool ShmTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes
     std::erase_if(reactor_.greeting, [](const Connection* connection) { return !connection->greeting(); });
     for (Connection* connection : std::vector<Connection*>(reactor_.greeting)) connection->CheckDeadline();
   }
-  for (const std::shared_ptr<Door>& door : std::vector<std::shared_ptr<Door>>(reactor_.doors)) door->Settle();
+  for (size_t i = 0; i < reactor_.doors.size(); i++) {
+    if (reactor_.doors[i]->resting()) continue;
+    const std::shared_ptr<Door> door = reactor_.doors[i];  // what it tells may close it
+    door->Settle();
+  }
   reactor_.ended.clear();
   reactor_.closed_doors.clear();
   reactor_.events = nullptr;

@@ -39,6 +39,8 @@ class Door final : public Watched {
 
   void OnReady(uint32_t events) override;
   void Settle();
+  // Settle() has nothing to do.
+  bool resting() const { return guests_.empty() && gone_.empty() && paused_until_ == 0; }
   MonotonicNs deadline() const;
   size_t socket_count() const { return 1 + guests_.size(); }
 

@@ -188,8 +188,11 @@ void TcpTransport::Settle() {
   for (Connection* connection : restless) {
     if (connection->Settle()) reactor_.restless.push_back(connection);
   }
-  const std::vector<std::shared_ptr<Door>> doors = reactor_.doors;
-  for (const std::shared_ptr<Door>& door : doors) door->Settle();
+  for (size_t i = 0; i < reactor_.doors.size(); i++) {
+    if (reactor_.doors[i]->resting()) continue;
+    const std::shared_ptr<Door> door = reactor_.doors[i];  // what it tells may close it
+    door->Settle();
+  }
 }
 
 // What ended during this round goes; nobody has a pointer to it any more.
