@@ -106,7 +106,7 @@ class Outbox {
   RingQueue<Item> sent_;     // numbered, not acknowledged
   uint32_t waiting_count_ = 0;
   uint64_t waiting_bytes_ = 0;
-  size_t unstamped_ = 0;  // of waiting_, at its end
+  size_t unstamped_ = 0;    // of waiting_, at its end
   uint32_t overtaken_ = 0;  // messages sent since something urgent was
   bool wants_room_ = false;
 

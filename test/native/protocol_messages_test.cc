@@ -27,12 +27,11 @@ TEST_F(ProtocolMessages, ArriveInOrderBothWays) {
 TEST_F(ProtocolMessages, CarryAttachmentsInTheirOrder) {
   Open();
   const std::string envelope = "<e/>", first = "inline", second(3000, 'x');
-  const Tag tag{};
   const auto bytes = [](const std::string& text) {
     return ConstBytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   };
   const OutgoingAttachment attachments[] = {
-      {true, bytes(first), nullptr}, {false, {}, &tag}, {true, {}, nullptr}, {true, bytes(second), nullptr}};
+      {true, bytes(first)}, {false, {}}, {true, {}}, {true, bytes(second)}};
   auto id = alice->engine->Send(alice->session(), {bytes(envelope), attachments, 1500});
   ASSERT_TRUE(id.ok());
   Settle();
@@ -210,6 +209,62 @@ TEST_F(ProtocolMessages, GiveTagsBack) {
   ASSERT_EQ(bob->tags_ended.size(), 200u);
   for (uint64_t i = 0; i < 200; i++) EXPECT_EQ(bob->tags_ended[i], std::make_pair(i, Code::kOk));
   EXPECT_EQ(bob->engine->tags().stats().live, 0u);
+}
+
+// Who sends much before it lets Poll run does not keep its peer waiting until then: frames are posted
+// meanwhile.
+TEST_F(ProtocolMessages, LeaveEarlyWhenThereAreMany) {
+  Open();
+  const uint64_t before = network.frames_posted();
+  for (int i = 0; i < 31; i++) alice->Send("few");
+  EXPECT_EQ(network.frames_posted(), before);
+  alice->Send("many");
+  EXPECT_EQ(network.frames_posted(), before + 32);
+  alice->Send(std::string(70'000, 'x'));
+  EXPECT_GT(network.frames_posted(), before + 32);
+  Settle();
+  EXPECT_EQ(bob->received.size(), 33u);
+  EXPECT_EQ(alice->delivered, 33u);
+}
+
+// What is sent from inside an event of Poll waits for the end of it, however much it is.
+TEST_F(ProtocolMessages, SentWhilePollRunsLeaveWithIt) {
+  Open();
+  bob->on_message = [this](const Node::Received&) {
+    bob->on_message = nullptr;
+    const uint64_t before = network.frames_posted();
+    for (int i = 0; i < 100; i++) bob->Send("answer");
+    EXPECT_EQ(network.frames_posted(), before);
+  };
+  alice->Send("question");
+  Settle();
+  EXPECT_EQ(alice->received.size(), 100u);
+}
+
+// An answer goes before the release of what it answers, though it was queued later; but no more than 64 of
+// them.
+TEST_F(ProtocolMessages, GoBeforeReleases) {
+  Open();
+  const BufferRef memory = bob->Memory(64, 1);
+  size_t received_before = 0;
+  const auto release = [&](uint64_t cookie) {
+    const Tag tag = bob->Export(memory, Access::kRead, 1, cookie);
+    alice->engine->ReleaseTags(alice->session(), std::span(&tag, 1));
+  };
+  bob->on_message = [&](const Node::Received&) { received_before += bob->tags_ended.empty() ? 1 : 0; };
+  release(1);
+  alice->Send("answer");
+  Settle();
+  EXPECT_EQ(received_before, 1u);
+  EXPECT_EQ(bob->tags_ended.size(), 1u);
+
+  bob->tags_ended.clear();
+  received_before = 0;
+  release(2);
+  for (int i = 0; i < 200; i++) alice->Send("answer");
+  Settle();
+  EXPECT_EQ(received_before, 64u);
+  EXPECT_EQ(bob->received.size(), 201u);
 }
 
 TEST_F(ProtocolMessages, OfOneSessionDoNotReachAnother) {

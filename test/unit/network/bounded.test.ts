@@ -1,8 +1,10 @@
-// Proves that the queue keeps its order and gives its slots back, and that what is remembered of peers is bounded and
-// forgets the oldest first.
+// Proves that the queue keeps its order and gives its slots back, that a set of UUIDs is a set, and that what is remembered of
+// peers is bounded and forgets the oldest first.
+import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Fifo } from '../../../lib/network/fifo.js';
+import { UuidSet } from '../../../lib/network/uuid-set.js';
 import { SEEN_MESSAGES_MIN, SEEN_PEERS_MAX, SeenMessages } from '../../../lib/network/seen.js';
 
 describe('Fifo', () => {
@@ -46,6 +48,59 @@ describe('Fifo', () => {
   });
 });
 
+describe('UuidSet', () => {
+  const SIZE = 1000;
+  const urn = (uuid: string): string => `urn:uuid:${uuid}`;
+
+  // Method: ids that differ in one digit, so that whatever the set does not look at would show; against a set of strings.
+  test('is a set of strings, for ids in their usual form', () => {
+    const set = new UuidSet(SIZE);
+    const model = new Set<string>();
+    const base = randomUUID();
+    for (let at = 0; at < base.length; at++) {
+      for (const digit of '0123456789abcdef') {
+        const id = base[at] === '-' ? urn(randomUUID()) : urn(base.slice(0, at) + digit + base.slice(at + 1));
+        expect(UuidSet.read(id)).toBe(true);
+        expect(set.has()).toBe(model.has(id));
+        if (!model.has(id)) set.add();
+        model.add(id);
+        expect(set.size).toBe(model.size);
+      }
+    }
+    for (const id of model) expect(UuidSet.read(id) && set.has()).toBe(true);
+    set.clear();
+    for (const id of model) expect(UuidSet.read(id) && set.has()).toBe(false);
+  });
+
+  test('takes nothing that another text could stand for as well', () => {
+    const uuid = '0123abcd-4567-4ef0-89ab-0123456789ab';
+    expect(UuidSet.read(urn(uuid))).toBe(true);
+    const others = [
+      uuid,
+      urn(uuid.toUpperCase()),
+      urn(uuid.replaceAll('-', '0')),
+      urn(uuid.replace('a', 'g')),
+      urn(uuid.replace('a', '\u0130')),
+      urn(uuid.replace('a', '\u0661')),
+      urn(`${uuid.slice(1)}-`),
+      urn(`${uuid}0`),
+      `URN:UUID:${uuid}`,
+      urn('00000000-0000-0000-0000-000000000000'),
+    ];
+    for (const id of others) expect(UuidSet.read(id)).toBe(false);
+  });
+
+  test('refuses more than it was made for', () => {
+    const set = new UuidSet(1);
+    UuidSet.read(urn(randomUUID()));
+    set.add();
+    UuidSet.read(urn(randomUUID()));
+    expect(() => {
+      set.add();
+    }).toThrow(RangeError);
+  });
+});
+
 describe('SeenMessages', () => {
   test('knows a message of a peer again, and not of another', () => {
     const seen = new SeenMessages();
@@ -55,13 +110,25 @@ describe('SeenMessages', () => {
     expect(seen.isNew('a', 'n')).toBe(true);
   });
 
-  test('remembers at least as many messages as promised, and forgets the oldest in the end', () => {
+  // Both kinds of ids, and a mixture of them.
+  test.each([
+    { name: 'texts', id: (i: number) => `m${i}` },
+    {
+      name: 'UUIDs',
+      id: (i: number) => `urn:uuid:${String(i).padStart(8, '0')}-4567-4ef0-89ab-0123456789ab`,
+    },
+    {
+      name: 'both',
+      id: (i: number) =>
+        i % 2 === 0 ? `m${i}` : `urn:uuid:${String(i).padStart(8, '0')}-4567-4ef0-89ab-0123456789ab`,
+    },
+  ])('remembers at least as many $name as promised, and forgets the oldest in the end', ({ id }) => {
     const seen = new SeenMessages();
-    for (let i = 0; i < 2 * SEEN_MESSAGES_MIN - 1; i++) expect(seen.isNew('a', `m${i}`)).toBe(true);
-    expect(seen.isNew('a', 'm0')).toBe(false);
-    expect(seen.isNew('a', 'one more')).toBe(true);
-    expect(seen.isNew('a', `m${SEEN_MESSAGES_MIN}`)).toBe(false);
-    expect(seen.isNew('a', 'm0')).toBe(true);
+    for (let i = 0; i < 2 * SEEN_MESSAGES_MIN - 1; i++) expect(seen.isNew('a', id(i))).toBe(true);
+    expect(seen.isNew('a', id(0))).toBe(false);
+    expect(seen.isNew('a', id(2 * SEEN_MESSAGES_MIN))).toBe(true);
+    expect(seen.isNew('a', id(SEEN_MESSAGES_MIN))).toBe(false);
+    expect(seen.isNew('a', id(0))).toBe(true);
   });
 
   // A peer that is in use must not be forgotten because others came: its resends would have a second effect.
