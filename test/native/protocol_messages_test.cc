@@ -260,8 +260,12 @@ TEST_F(ProtocolMessages, GoBeforeReleases) {
 
   bob->tags_ended.clear();
   received_before = 0;
-  release(2);
-  for (int i = 0; i < 200; i++) alice->Send("answer");
+  // What is sent while messages are delivered waits, so that the release finds all of it before it.
+  alice->on_message = [&](const Node::Received&) {
+    release(2);
+    for (int i = 0; i < 200; i++) alice->Send("answer");
+  };
+  bob->Send("question");
   Settle();
   EXPECT_EQ(received_before, 64u);
   EXPECT_EQ(bob->received.size(), 201u);
