@@ -1,39 +1,100 @@
 // Faults of memory that processes share: killed at any point, in a container of its own, another user's; and what is kept
 // apart from whom. Peers are processes of their own.
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { randomBytes, randomInt } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { describe, expect, test } from 'vitest';
-import type { Connection, NetworkManager, PassedOver, RegisteredBuffer } from '../../lib/index.js';
+import { describe, expect, onTestFailed, test } from 'vitest';
+import type {
+  Connection,
+  NetworkManager,
+  PassedOver,
+  RegisteredBuffer,
+  SplitplaneError,
+} from '../../lib/index.js';
+import {
+  connect,
+  isWhole,
+  receive,
+  send,
+  SIZES,
+  TRAFFIC,
+  type Traffic,
+  type Witness,
+} from '../support/children/traffic.js';
 import { code, until } from '../support/events.js';
 import { envelope, makeManager, makePair, take, untilIdle } from '../support/managers.js';
 import { Child } from '../support/processes.js';
 import { TRANSPORTS } from '../support/transports.js';
 
 const SHM = TRANSPORTS.find(({ name }) => name === 'shm') as (typeof TRANSPORTS)[number];
-const QUICK = { keepaliveMs: 100, peerTimeoutMs: 1500, resumeMs: 300 };
+/** Who is killed does not come back. */
+const QUICK = { resumeMs: 50 };
+const ROUNDS = 3;
+/** Views at a time. */
+const KEPT_MAX = 20;
 const GONE = ['CONNECTION_LOST', 'PEER_UNRESPONSIVE', 'CONNECTION_REFUSED', 'SESSION_EXPIRED', 'CLOSED'];
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** What this process has of shared memory: descriptors, mappings of peers' memory, and files. */
-function holdings(): { descriptors: number; foreign: number; files: string[] } {
-  const targets = readdirSync('/proc/self/fd').map((fd) => {
+/** What this process has of shared memory. */
+interface Holdings {
+  /** Mappings of peers' memory. */
+  readonly foreign: number;
+  /** Mappings of its own. */
+  readonly own: number;
+  /** Descriptors of memory that is not its own, and memory of its own that only a peer could still name. */
+  readonly astray: number;
+  readonly files: readonly string[];
+}
+
+function holdings(): Holdings {
+  const described = new Set<string>();
+  for (const fd of readdirSync('/proc/self/fd')) {
+    const path = `/proc/self/fd/${fd}`;
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`);
+      if (readlinkSync(path).includes('memfd:splitplane')) described.add(String(statSync(path).ino));
     } catch {
-      return '';
+      // It was the descriptor of the folder itself.
     }
-  });
-  const maps = readFileSync('/proc/self/maps', 'utf8').split('\n');
+  }
+  const lines = readFileSync('/proc/self/maps', 'utf8').split('\n');
+  const mapped = lines.filter((line) => line.includes('memfd:splitplane')).map((line) => line.split(/ +/));
+  const own = new Set(
+    mapped.filter(([, rights]) => rights?.startsWith('rw-s')).map(([, , , , inode]) => inode),
+  );
   return {
-    descriptors: targets.filter((target) => target.includes('memfd:splitplane')).length,
-    foreign: maps.filter((line) => / r--[ps] .*memfd:splitplane/.test(line)).length,
+    foreign: mapped.filter(([, rights]) => rights?.startsWith('rw-s') !== true).length,
+    own: own.size,
+    astray:
+      [...described].filter((inode) => !own.has(inode)).length +
+      [...own].filter((inode) => !described.has(inode as string)).length,
     files: readdirSync('/dev/shm').sort(),
   };
+}
+
+/** What is left of it when all is gone that nobody can reach, managers before this one among it. */
+async function collected(manager: NetworkManager): Promise<Holdings> {
+  let found = holdings();
+  await until(() => {
+    collect();
+    found = holdings();
+    return found.foreign === 0 && found.astray === 0 && found.own === manager.stats.memory.slabs;
+  });
+  return found;
+}
+
+/** The connection that a child makes. */
+async function connectionOf(manager: NetworkManager, child: Child): Promise<Connection> {
+  const accepted = once(manager, 'connection') as Promise<[Connection]>;
+  const failed = child.exited.then(() => {
+    throw new Error(`The peer ended before it connected. ${child.errors}`);
+  });
+  const [connection] = await Promise.race([accepted, failed]);
+  failed.catch(() => undefined);
+  return connection;
 }
 
 /** A process that connects, and the connection to it. */
@@ -42,64 +103,126 @@ async function start(
   address: string,
   prefix: readonly string[] = [],
 ): Promise<{ child: Child; connection: Connection }> {
-  const accepted = once(manager, 'connection') as Promise<[Connection]>;
   const child = new Child('sharer', { argument: { connect: address }, prefix });
-  const failed = child.exited.then(() => {
-    throw new Error(`The peer ended before it connected. ${child.errors}`);
-  });
-  const [connection] = await Promise.race([accepted, failed]);
-  failed.catch(() => undefined);
-  return { child, connection };
+  return { child, connection: await connectionOf(manager, child) };
 }
 
-// Goal: whatever the peer was doing when it was killed, views that are held show the right bytes until they are released, all
-// else ends with a typed error, and nothing is left. Method: it sends, is sent to and looks without end; it is killed at a
-// number of messages that a seed gives.
-test('peer killed at any point', { timeout: 120_000 }, async () => {
-  let state = 20_261;
-  const random = (below: number): number => (state = (state * 48_271) % 2_147_483_647) % below;
-  const manager = makeManager(QUICK);
-  const { address } = await manager.listen('shm://127.0.0.1:0');
-  let first: ReturnType<typeof holdings> | undefined;
-  // Of its own, so that nothing of it can be reached when it is over.
-  const kill = async (): Promise<void> => {
-    const { child, connection } = await start(manager, address);
-    const killAt = 1 + random(60);
-    const held: RegisteredBuffer[] = [];
-    child.tell({ churn: true });
-    const outcomes: Promise<unknown>[] = [];
-    for (let got = 0; got < killAt; got++) {
-      const message = await take(manager);
-      const remote = message.buffers[0];
-      if (remote !== undefined && random(2) === 0) held.push(await remote.resolve());
-      else if (remote !== undefined) outcomes.push(remote.resolve().then((buffer) => buffer.release()));
-      if (random(3) > 0) message.release();
-      const own = connection.allocate(100_000);
-      own.bytes.fill(0x17);
-      outcomes.push(connection.send(envelope('', { action: 'urn:read' }), { buffers: [own] }));
-      own.release();
-    }
-    child.signal('SIGKILL');
-    expect(GONE).toContain((await connection.closed).code);
-    for (const outcome of await Promise.allSettled(outcomes)) {
-      if (outcome.status === 'rejected') expect(GONE).toContain((outcome.reason as { code: string }).code);
-    }
-    for (const { bytes } of held) expect(bytes.every((byte) => byte === 0x42)).toBe(true);
-    for (const buffer of held) buffer.release();
-    await untilIdle(manager);
-    expect(manager.stats.tags.live).toBe(0);
-  };
-  for (let round = 0; round < 12; round++) {
-    await kill();
-    await until(() => {
-      collect();
-      return holdings().foreign === 0;
-    });
-    // Memory of ours that was for this peer goes as well.
-    first ??= holdings();
-    expect(holdings()).toEqual(first);
+/** What a survivor hears, counted, and the views that it keeps. */
+class Log implements Witness {
+  readonly kept: RegisteredBuffer[] = [];
+  readonly failures: unknown[] = [];
+  readonly #random: Random;
+  readonly #counted = new EventEmitter();
+  #done = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
   }
+
+  done(): void {
+    this.#done++;
+    this.#counted.emit('done');
+  }
+
+  failed(error: unknown): void {
+    this.failures.push(error);
+  }
+
+  keeps(view: RegisteredBuffer): boolean {
+    const keeps = this.kept.length < KEPT_MAX && this.#random(4) === 0;
+    if (keeps) this.kept.push(view);
+    return keeps;
+  }
+
+  /** So much more has been done. */
+  async more(count: number): Promise<void> {
+    const wanted = this.#done + count;
+    while (this.#done < wanted) await once(this.#counted, 'done');
+  }
+}
+
+const ROLES = ['server', 'client'] as const;
+const SEED = Number(process.env.SPLITPLANE_SEED ?? randomInt(1, 2 ** 31 - 1));
+type Random = (below: number) => number;
+
+function randomOf(seed: number): Random {
+  let state = seed;
+  return (below) => (state = (state * 48_271) % (2 ** 31 - 1)) % below;
+}
+
+// Goal: whatever either side is doing when it is killed, the other one hears of it by typed errors, keeps views as they are
+// until it lets go of them, has nothing of the dead one then, and works on. Method: both do the same thing to each other
+// without end; after a number of events and then of turns of a wheel, which a seed gives, one is killed; the next one comes.
+describe.each(ROLES)('the %s is killed', (role) => {
+  test.each(['connecting', ...TRAFFIC] as const)('%s', { timeout: 60_000 }, async (what) => {
+    onTestFailed(() => {
+      console.error(`Again with SPLITPLANE_SEED=${SEED}.`);
+    });
+    const random = randomOf(SEED);
+    const manager = makeManager(QUICK);
+    const { address } = await manager.listen('shm://127.0.0.1:0');
+    const log = new Log(random);
+    if (what !== 'connecting') receive(what, manager, log);
+    // Of its own, so that nothing of it can be reached when it is over.
+    const kill = async (): Promise<void> => {
+      const place = role === 'server' ? { listen: 'shm://127.0.0.1:0' } : { connect: address };
+      const child = new Child('trafficker', { argument: { what, options: QUICK, ...place } });
+      const finished = await engage(role, what, { manager, child, log });
+      await Promise.race([log.more(5 + random(40)), child.exited]);
+      for (let i = random(300_000); i > 0; i--) Math.imul(i, i);
+      child.process.kill('SIGKILL');
+      expect(await child.exited, child.errors).toMatchObject({ signal: 'SIGKILL' });
+      await finished();
+      await until(() => manager.connections.length === 0);
+      for (const error of log.failures.splice(0)) {
+        expect(GONE, String(error)).toContain((error as SplitplaneError).code);
+      }
+      for (const view of log.kept) expect(isWhole(view)).toBe(true);
+      for (const view of log.kept.splice(0)) view.release();
+      await untilIdle(manager);
+      expect(manager.stats.tags.live).toBe(0);
+    };
+    // The slabs that memory for nobody in particular comes from stay.
+    for (const size of SIZES) manager.allocate(size).release();
+    const before = await collected(manager);
+    for (let round = 0; round < ROUNDS; round++) {
+      await kill();
+      expect(await collected(manager)).toEqual(before);
+    }
+  });
 });
+
+/** Begins what a survivor does with a child. What is given back settles when all of it has ended. */
+async function engage(
+  role: (typeof ROLES)[number],
+  what: Traffic | 'connecting',
+  { manager, child, log }: { manager: NetworkManager; child: Child; log: Log },
+): Promise<() => Promise<void>> {
+  if (what === 'connecting' && role === 'server') {
+    const ended = connect(manager, await child.told<string>('listening'), log);
+    return () => ended;
+  }
+  if (what === 'connecting') {
+    const count = (): void => {
+      log.done();
+    };
+    manager.on('connection', count);
+    return () => {
+      manager.off('connection', count);
+      return Promise.resolve();
+    };
+  }
+  const connection =
+    role === 'server'
+      ? await manager.connect(await child.told<string>('listening'))
+      : await connectionOf(manager, child);
+  expect(connection.facts.transport).toBe('shm');
+  const ended = send(what, manager, connection, log);
+  return async () => {
+    expect(GONE).toContain((await connection.closed).code);
+    await ended;
+  };
+}
 
 describe('who sees what', () => {
   // Goal: not one byte that is for one peer is in memory that another one has mapped, whatever memory it was sent from, now
@@ -147,7 +270,7 @@ describe('who sees what', () => {
   test.each([
     {
       who: 'another PID namespace',
-      prefix: ['unshare', '--pid', '--fork', '--mount-proc'],
+      prefix: ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'],
       why: 'PID namespace',
     },
     { who: 'another user', prefix: ['setpriv', '--reuid=65534', '--clear-groups'], why: 'belongs to user' },

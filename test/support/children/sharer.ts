@@ -2,28 +2,17 @@
 // sent as views, and says what is in the memory of others that it has mapped. Argument: { connect }.
 // Tells: { opened }, { got: buffers of a message }, { found: one boolean for each pattern }, { closed: code }, { released }.
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
-import {
-  element,
-  Envelope,
-  NetworkManager,
-  SplitplaneError,
-  type Connection,
-  type RegisteredBuffer,
-} from '../../../lib/index.js';
+import { NetworkManager, type RegisteredBuffer } from '../../../lib/index.js';
 
 interface Command {
   /** Looks for these bytes, in hexadecimal, in every shared mapping of this process. */
   readonly scan?: readonly string[];
   readonly release?: boolean;
-  /** Sends, asks and looks until the connection ends. */
-  readonly churn?: boolean;
 }
 
 const { connect } = JSON.parse(process.argv[2] ?? '{}') as { connect: string };
 const manager = new NetworkManager();
 const kept: RegisteredBuffer[] = [];
-/** Small ones are looked at, and so is a large one that takes a while to copy. */
-const SIZES = [100, 4096, 100_000, 1 << 20];
 
 function tell(message: Record<string, unknown>): void {
   process.send?.(message);
@@ -44,39 +33,21 @@ function scan(patterns: readonly string[]): boolean[] {
   return found;
 }
 
-async function churn(connection: Connection): Promise<void> {
-  for (let i = 0; ; i++) {
-    const buffer = connection.allocate(SIZES[i % SIZES.length] as number);
-    buffer.bytes.fill(0x42);
-    const body = element('', 'N', String(i));
-    const sent = await connection.send(Envelope.of({ action: 'urn:shared', body }), { buffers: [buffer] });
-    buffer.release();
-    void sent.released;
-  }
-}
-
 async function keep(): Promise<void> {
   for await (const message of manager.messages) {
     for (const remote of message.buffers) kept.push(await remote.resolve());
-    const reads = message.envelope.action === 'urn:read';
     message.release();
-    if (reads) for (const buffer of kept.splice(0)) buffer.release();
-    else tell({ got: kept.length });
+    tell({ got: kept.length });
   }
 }
 
 const connection = await manager.connect(connect);
 connection.on('close', (why) => tell({ closed: why.code }));
-process.on('message', ({ scan: patterns, release, churn: churns }: Command) => {
+process.on('message', ({ scan: patterns, release }: Command) => {
   if (patterns !== undefined) tell({ found: scan(patterns) });
   if (release === true) {
     for (const buffer of kept.splice(0)) buffer.release();
     tell({ released: true });
-  }
-  if (churns === true) {
-    churn(connection).catch((error: unknown) => {
-      tell({ ended: error instanceof SplitplaneError ? error.code : String(error) });
-    });
   }
 });
 void keep();
