@@ -188,7 +188,8 @@ Result<Received> ReceivePacket(int socket, Bytes into) {
   ssize_t got;
   do {
     got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
+    // ECONNRESET: the peer went without reading everything. It is said once, and ahead of what the peer sent.
+  } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
   if (got < 0 && errno == EAGAIN) return Status::NoResource();
   if (got < 0) return Status::Errno("recvmsg", errno, "the peer is gone");
   std::vector<Fd> descriptors;

@@ -62,7 +62,8 @@ TEST_F(ShmHostileTest, GreetingsThatAreNone) {
   EXPECT_TRUE(side_->closed.empty());
 }
 
-// Goal: a listener whose greeting is wrong ends the dialer's connection with a typed status.
+// Goal: a listener whose greeting is wrong ends the dialer's connection with a typed status, also one that
+// hangs up at once, without having read what the dialer said.
 TEST_F(ShmHostileTest, AnswersThatAreNone) {
   const struct {
     const char* name;
@@ -78,24 +79,27 @@ TEST_F(ShmHostileTest, AnswersThatAreNone) {
       {"too many", {.status = uint16_t(Code::kLimitExceeded)}, false, Code::kLimitExceeded},
       {"a status that is none", {.status = 60'000}, false, CodeFromWire(60'000)},
   };
-  for (const auto& [name, greeting, with_memory, code] : answers) {
-    SCOPED_TRACE(name);
-    Start();
-    Result<Address> address = ParseAddress(ShmKind().address());
-    Result<Fd> door = shm::ListenOn(*address);
-    ASSERT_TRUE(door.ok());
-    auto connecting = side_->transport->Connect(address->ToString(), {});
-    ASSERT_TRUE(connecting.ok()) << connecting.status().ToString();
-    raw_->Accept(*door);
-    Fd memory = RawPeer::Memory(4096, RawPeer::kKeepsSize);
-    raw_->Send(&greeting, sizeof(greeting), with_memory ? memory.get() : -1);
-    memory.Reset();
-    ASSERT_TRUE(Until([&] { return side_->closed.contains(connecting->get()); }));
-    EXPECT_EQ(side_->closed.at(connecting->get()).code(), code);
-    EXPECT_EQ(side_->connected, 0);
-    connecting->reset();
-    door->Reset();
-    End();
+  for (const bool hangs_up : {false, true}) {
+    for (const auto& [name, greeting, with_memory, code] : answers) {
+      SCOPED_TRACE(std::string(name) + (hangs_up ? ", and it hangs up" : ""));
+      Start();
+      Result<Address> address = ParseAddress(ShmKind().address());
+      Result<Fd> door = shm::ListenOn(*address);
+      ASSERT_TRUE(door.ok());
+      auto connecting = side_->transport->Connect(address->ToString(), {});
+      ASSERT_TRUE(connecting.ok()) << connecting.status().ToString();
+      raw_->Accept(*door);
+      Fd memory = RawPeer::Memory(4096, RawPeer::kKeepsSize);
+      raw_->Send(&greeting, sizeof(greeting), with_memory ? memory.get() : -1);
+      memory.Reset();
+      if (hangs_up) raw_->socket.Reset();
+      ASSERT_TRUE(Until([&] { return side_->closed.contains(connecting->get()); }));
+      EXPECT_EQ(side_->closed.at(connecting->get()).code(), code);
+      EXPECT_EQ(side_->connected, 0);
+      connecting->reset();
+      door->Reset();
+      End();
+    }
   }
 }
 
