@@ -101,9 +101,8 @@ async function connectionOf(manager: NetworkManager, child: Child): Promise<Conn
 async function start(
   manager: NetworkManager,
   address: string,
-  prefix: readonly string[] = [],
 ): Promise<{ child: Child; connection: Connection }> {
-  const child = new Child('sharer', { argument: { connect: address }, prefix });
+  const child = new Child('sharer', { argument: { connect: address } });
   return { child, connection: await connectionOf(manager, child) };
 }
 
@@ -265,24 +264,67 @@ describe('who sees what', () => {
     expect(await look(0)).toEqual([true, false]);
     expect(await look(1)).toEqual([false, true]);
   });
+});
 
-  // Goal: who cannot see the other process, or is another user, goes over TCP and says why.
-  test.each([
-    {
-      who: 'another PID namespace',
-      prefix: ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'],
-      why: 'PID namespace',
-    },
-    { who: 'another user', prefix: ['setpriv', '--reuid=65534', '--clear-groups'], why: 'belongs to user' },
-  ])('$who goes over tcp', async ({ prefix, why }) => {
+/** Where a peer lives, and why its memory is not shared, by what the peer is. */
+interface Place {
+  readonly where: string;
+  readonly prefix: readonly string[];
+  readonly why: { readonly client?: string; readonly server?: string };
+}
+const CONTAINER = ['unshare', '--pid', '--ipc', '--uts', '--fork', '--kill-child', '--mount-proc'];
+const OTHER_USER = ['setpriv', '--reuid=65534', '--clear-groups'];
+// Who is refused by the other side is not told which of the reasons it was.
+const REFUSED = "another user's, or in another PID namespace";
+const PLACES: readonly Place[] = [
+  { where: 'beside the other one', prefix: [], why: {} },
+  {
+    where: 'in mount, IPC and UTS namespaces of its own',
+    prefix: ['unshare', '--mount', '--ipc', '--uts'],
+    why: {},
+  },
+  {
+    where: 'in a container with PIDs of its own',
+    prefix: CONTAINER,
+    why: { client: 'lives in another PID namespace', server: REFUSED },
+  },
+  {
+    where: 'with another user',
+    prefix: OTHER_USER,
+    why: { client: 'belongs to user', server: 'belongs to user' },
+  },
+];
+
+// Goal: whoever sees the other process and is the same user shares memory, whatever else keeps the two apart; everybody else
+// goes over TCP, whichever side connects, and the one that does knows why. Method: peers as they are in containers that share a
+// network; messages with memory go both ways.
+describe.each(ROLES)('the %s lives', (role) => {
+  test.for(PLACES)('$where', async ({ prefix, why }, context) => {
+    const root = process.getuid?.() === 0;
+    if (prefix.length > 0 && !root) context.skip('namespaces and other users need root');
     const manager = makeManager();
-    const { address } = await manager.listen('127.0.0.1:0');
-    const { child, connection } = await start(manager, address, prefix);
-    expect(await child.told('opened')).toBe('tcp');
-    expect(connection.facts.transport).toBe('tcp');
-    const [passedOver] = await child.told<PassedOver[]>('passedOver');
-    expect(passedOver).toMatchObject({ transport: 'shm', code: 'TRANSPORT_UNAVAILABLE' });
-    expect(passedOver?.reason).toContain(why);
+    const log = new Log(() => 1);
+    receive('views', manager, log);
+    const place =
+      role === 'server'
+        ? { listen: '127.0.0.1:0' }
+        : { connect: (await manager.listen('127.0.0.1:0')).address };
+    const child = new Child('trafficker', { argument: { what: 'views', options: {}, ...place }, prefix });
+    const connection =
+      role === 'server'
+        ? await manager.connect(await child.told<string>('listening'))
+        : await connectionOf(manager, child);
+    const passedOver =
+      role === 'server' ? connection.facts.passedOver : await child.told<PassedOver[]>('passedOver');
+    const reason: string | undefined = why[role];
+    expect(connection.facts.transport).toBe(reason === undefined ? 'shm' : 'tcp');
+    if (reason === undefined) expect(passedOver).toEqual([]);
+    else expect(passedOver[0]).toMatchObject({ transport: 'shm', code: 'TRANSPORT_UNAVAILABLE' });
+    expect(passedOver[0]?.reason ?? '').toContain(reason ?? '');
+    void send('views', manager, connection, log);
+    await Promise.race([log.more(20), child.exited]);
+    expect(log.failures).toEqual([]);
+    expect(child.process.exitCode, child.errors).toBe(null);
   });
 });
 

@@ -1,5 +1,6 @@
 // A peer that does one thing without end, and waits to be killed. Argument: { what, listen or connect, options }; `what` is
-// "connecting" or what traffic.ts knows. Ends with 1 when something came that nobody sent. Tells: { listening }.
+// "connecting" or what traffic.ts knows. Ends with 1 when something came that nobody sent. Tells: { listening },
+// { passedOver }.
 import {
   NetworkManager,
   SplitplaneError,
@@ -38,5 +39,9 @@ if (argument.listen !== undefined) {
   process.send?.({ listening: (await manager.listen(argument.listen)).address });
 } else if (argument.connect !== undefined) {
   if (what === 'connecting') void connect(manager, argument.connect, witness);
-  else carry(await manager.connect(argument.connect));
+  else {
+    const connection = await manager.connect(argument.connect);
+    process.send?.({ passedOver: connection.facts.passedOver });
+    carry(connection);
+  }
 }
