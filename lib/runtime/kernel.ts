@@ -142,8 +142,8 @@ export class Kernel implements Carrier {
   }
 
   /** Counters of registered memory; undefined as long as nobody had any. */
-  get memory(): { readonly counters: MemoryCounters | undefined } {
-    return { counters: this.#manager?.stats.memory };
+  get memory(): MemoryCounters | undefined {
+    return this.#manager?.stats.memory;
   }
 
   /** Contents undefined; whoever has it last releases it. Throws OUT_OF_MEMORY, CLOSED. */

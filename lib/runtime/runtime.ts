@@ -167,7 +167,6 @@ export class Runtime implements AsyncDisposable {
     const services = this.#loader.snapshots;
     const { local, out, in: arrived, refused } = dispatcher.counters;
     const faults = services.reduce((sum, { port }) => sum + port.faults + port.refused, refused);
-    const { counters } = memory;
     return {
       name: this.name,
       ...(network === undefined ? {} : { nodeId: network.nodeId }),
@@ -175,7 +174,7 @@ export class Runtime implements AsyncDisposable {
       uptimeMs: performance.now() - this.#startedAt,
       services,
       connections: network === undefined ? [] : network.connections.flatMap(describeConnection),
-      ...(counters === undefined ? {} : { memory: { ...counters } }),
+      ...(memory === undefined ? {} : { memory: { ...memory } }),
       messages: { local, out, in: arrived, faults },
     };
   }

@@ -127,7 +127,7 @@ export async function startKernel(network?: 'listening' | 'dialing'): Promise<Ke
   );
   let open = true;
   tracked.add({
-    held: () => (open ? heldOf(kernel.network, kernel.memory.counters?.buffers ?? 0) : 0),
+    held: () => (open ? heldOf(kernel.network, kernel.memory?.buffers ?? 0) : 0),
     close: async () => {
       open = false;
       await kernel.close();
