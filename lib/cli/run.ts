@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { Command } from 'commander';
 import type { LogLevel } from '../runtime/kernel.js';
 import { ManifestError, readManifest, type Manifest } from '../runtime/manifest.js';
+import { messageOf } from '../runtime/describe.js';
 import { Failure, printable } from '../runtime/failure.js';
 import { Runtime } from '../runtime/runtime.js';
 import type { RuntimeSnapshot, ServiceSnapshot } from '../runtime/snapshot.js';
@@ -212,8 +213,7 @@ function reloadOnHangup({ security }: Runtime, { write }: RunLog): () => void {
         write('info', 'security', says);
       },
       (error: unknown) => {
-        const why = error instanceof Error ? error.message : String(error);
-        write('error', 'security', `The policy in force stays: ${why}`);
+        write('error', 'security', `The policy in force stays: ${messageOf(error)}`);
       },
     );
   };

@@ -2,6 +2,7 @@
 // is dropped and counted, and the count is written as soon as something can be. Knows nothing of what the lines say.
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
+import { messageOf } from './describe.js';
 import { SplitplaneError } from '../errors.js';
 
 /** Bytes that wait for the disk; of refusals half as many. */
@@ -77,7 +78,7 @@ export class AuditFile {
       return new AuditFile(file, path, last.toString('latin1') !== '\n', options);
     } catch (cause) {
       await file?.close();
-      const says = `The audit log ${path} cannot be written: ${reasonOf(cause)}. Name another file, or give the right to it.`;
+      const says = `The audit log ${path} cannot be written: ${messageOf(cause)}. Name another file, or give the right to it.`;
       throw new SplitplaneError('SYSTEM', says, { cause });
     }
   }
@@ -154,11 +155,7 @@ export class AuditFile {
     if (this.#isFailing) return;
     this.#isFailing = true;
     this.#options.log(
-      `The audit log ${this.#path} cannot be written: ${reasonOf(error)}. Lines are missing.`,
+      `The audit log ${this.#path} cannot be written: ${messageOf(error)}. Lines are missing.`,
     );
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

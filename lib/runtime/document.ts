@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { constants, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { messageOf } from './describe.js';
 import { SplitplaneError, type ErrorCode } from '../errors.js';
 import {
   readXmlDocument,
@@ -313,8 +314,8 @@ export async function readDocumentFile(
     }
   } catch (cause) {
     if (cause instanceof DocumentError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SplitplaneError('SYSTEM', `The ${kind.what} ${path} cannot be read: ${why}.`, { cause });
+    const sentence = `The ${kind.what} ${path} cannot be read: ${messageOf(cause)}.`;
+    throw new SplitplaneError('SYSTEM', sentence, { cause });
   }
 }
 

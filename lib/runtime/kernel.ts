@@ -2,7 +2,6 @@
 // manager, in the order in which a service loader has to load them; what services share; and the end. Knows no service.
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { inspect } from 'node:util';
 import type { RegisteredBuffer } from '../dataplane/memory.js';
 import type { MemoryCounters } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
@@ -17,6 +16,7 @@ import { Client, type Carrier } from './client.js';
 import type { AnyContract } from './contract.js';
 import { Deadlines } from './deadlines.js';
 import type { Answer, Outgoing, Sender } from './delivery.js';
+import { describe } from './describe.js';
 import { Dispatcher } from './dispatcher.js';
 import type { Manifest, NetworkEntry } from './manifest.js';
 import type { Publisher } from './publisher.js';
@@ -103,7 +103,7 @@ export class Kernel implements Carrier {
         log(level, source, text);
       } catch (error) {
         // Whoever embeds the runtime wrote it; what it fails of must not end what is being told of.
-        process.emitWarning(`The log of the runtime failed: ${inspect(error)}`, 'SplitplaneLog');
+        process.emitWarning(`The log of the runtime failed: ${describe(error)}`, 'SplitplaneLog');
       }
     };
     this.uris = new UriManager((principal, name) => security.registration(principal, name));
@@ -357,9 +357,4 @@ function authorityOf(address: string): string | undefined {
 /** An address that stands for all of this host's is no address to others. */
 function publicAuthority(authority: string): string {
   return authority.replace(/^(?:0\.0\.0\.0|\[::\])(?=:\d+$)/, hostname());
-}
-
-/** What went wrong, for the log. Of whatever a service throws: nothing is asked of it that could throw again. */
-export function describe(error: unknown): string {
-  return inspect(error);
 }

@@ -7,7 +7,8 @@ import type { RegisteredBuffer } from '../dataplane/memory.js';
 import type { Client, Proxy } from './client.js';
 import { compose } from './compose.js';
 import type { AnyBody, AnyContract } from './contract.js';
-import { describe, type Kernel } from './kernel.js';
+import { describe, messageOf } from './describe.js';
+import type { Kernel } from './kernel.js';
 import { Port } from './port.js';
 import { Publisher } from './publisher.js';
 import type { ServiceDescription } from './service-contract.js';
@@ -355,8 +356,4 @@ function readState(contract: AnyContract, element: XmlElement): unknown {
   } catch (cause) {
     throw new SplitplaneError('INVALID_ARGUMENT', `The state does not fit: ${messageOf(cause)}`, { cause });
   }
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : describe(error);
 }

@@ -1,10 +1,11 @@
 // The service loader's second half (steps 424 to 444): the services of a runtime, from their modules to the end of each. A service that
 // fails is reported and leaves the others alone. What stands beneath them is the kernel's.
 import { SplitplaneError } from '../errors.js';
-import { messageOf, LoadedService, type LoadInit } from './loaded-service.js';
+import { LoadedService, type LoadInit } from './loaded-service.js';
 import { Door } from './host/door.js';
 import { HostedService } from './host/hosted-service.js';
-import { describe, type Kernel } from './kernel.js';
+import { messageOf, whyOf } from './describe.js';
+import type { Kernel } from './kernel.js';
 import type { ServiceEntry } from './manifest.js';
 import { importService, makeService } from './modules.js';
 import { printable } from './printable.js';
@@ -291,9 +292,4 @@ export class ServiceLoader {
     this.#names = undefined;
     this.#tell('failed', remembered);
   }
-}
-
-/** Errors of this project say what to do; of others, where they come from is worth more than what they say. */
-function whyOf(error: unknown): string {
-  return error instanceof SplitplaneError ? error.message : describe(error);
 }

@@ -4,6 +4,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { SplitplaneError } from '../errors.js';
 import { authenticateByLocation, type Peer } from '../network/security.js';
+import { messageOf } from './describe.js';
 import { AuditLog, owned, shown, type AuditKind, type AuditRecord } from './audit-log.js';
 import type { SecurityEntry } from './manifest.js';
 import { isName } from './names.js';
@@ -345,5 +346,5 @@ function missing(path: string): string {
 }
 
 function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+  return messageOf(error).split('\n', 1)[0] ?? '';
 }

@@ -6,7 +6,7 @@ import type { Connection } from '../../network/connection.js';
 import type { Peer } from '../../network/security.js';
 import type { XmlElement } from '../../soap/infoset.js';
 import type { Kernel } from '../kernel.js';
-import { messageOf } from '../loaded-service.js';
+import { messageOf } from '../describe.js';
 import type { ServiceEntry } from '../manifest.js';
 import type { ServiceHost, ServiceSnapshot, ServiceState } from '../snapshot.js';
 import { nodePrefix } from '../uri.js';

@@ -3,6 +3,7 @@
 // when it takes nothing at all; what waits for it is never more than one piece of text. Knows responses, not requests.
 import type { ServerResponse } from 'node:http';
 import type { RuntimeSnapshot } from '../snapshot.js';
+import { messageOf } from '../describe.js';
 import { problem, updates } from './changes.js';
 
 /** Snapshots and updates may take one part in this many of the time; a runtime of many services is looked at less often. */
@@ -82,13 +83,9 @@ export class Feed {
       const snapshot = this.snapshot();
       for (const viewer of viewers) viewer.offer(snapshot);
     } catch (error) {
-      for (const viewer of viewers) viewer.tell(problem(sentenceOf(error)));
+      for (const viewer of viewers) viewer.tell(problem(messageOf(error)));
     }
   }
-}
-
-function sentenceOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 class Viewer {
@@ -106,7 +103,7 @@ class Viewer {
   /** Begins to send what leads to the snapshot, unless the last update is still under way or was much work. */
   offer(snapshot: RuntimeSnapshot): void {
     if (this.#busy || performance.now() < this.#notBefore) return;
-    this.#update(snapshot).catch((error: unknown) => this.#response.end(problem(sentenceOf(error))));
+    this.#update(snapshot).catch((error: unknown) => this.#response.end(problem(messageOf(error))));
   }
 
   /** Sends a short text, unless an update is under way. */

@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { SplitplaneError } from '../../errors.js';
 import { isLocal, literalAddress, parseAddress } from '../../network/address.js';
 import type { RuntimeSnapshot } from '../snapshot.js';
+import { messageOf } from '../describe.js';
 import { refusal } from './admission.js';
 import { json } from './changes.js';
 import { Feed, type FeedLimits } from './feed.js';
@@ -165,7 +166,7 @@ async function sendSnapshot(request: IncomingMessage, response: ServerResponse, 
   try {
     snapshot = feed.snapshot();
   } catch (error) {
-    say(response, 500, error instanceof Error ? error.message : String(error));
+    say(response, 500, messageOf(error));
     return;
   }
   response.writeHead(200, { 'content-type': 'application/json' });
