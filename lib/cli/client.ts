@@ -2,7 +2,8 @@
 // into failures. Knows nothing of what is asked.
 import type { NetworkManager } from '../network/manager.js';
 import type { Connection } from '../network/connection.js';
-import { failureOfFault, printable } from '../runtime/failure.js';
+import { failureOfFault } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { Runtime, type Proxy } from '../runtime/index.js';
 import type { AnyContract } from '../runtime/contract.js';
 import type { Tuning } from '../runtime/kernel.js';
@@ -64,7 +65,7 @@ export class Client implements Disposable {
   /** The peer, as people should see it. */
   get peerName(): string {
     const { identity, remoteAddress } = this.connection.peer;
-    return `${remoteAddress} (${printable(identity)})`;
+    return `${remoteAddress} (${printableLine(identity)})`;
   }
 
   /** Where the service of this name is: at the other end of this very connection. */

@@ -1,7 +1,8 @@
 // What can go wrong with a command, as one sentence for people, fields for programs, and an exit code. The one place that maps
 // between them. Knows nothing of what the commands do.
 import { SplitplaneError, type ErrorCode } from '../errors.js';
-import { errnoOf, Failure, failureOfFault, printable } from '../runtime/failure.js';
+import { errnoOf, Failure, failureOfFault } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { FaultError, type FaultCode, type SoapFault } from '../soap/fault.js';
 
 /** What the process answers its caller. Printed by `--help`, described in docs/CLI.md. */
@@ -53,7 +54,7 @@ export class FaultAnswer extends Failure {
   constructor(fault: SoapFault, message?: string) {
     const failure = failureOfFault(fault);
     const { errno, path, subcode } = failure;
-    super('FAULT', message ?? failure.message, { errno, path, subcode: subcode && printable(subcode) });
+    super('FAULT', message ?? failure.message, { errno, path, subcode: subcode && printableLine(subcode) });
     this.faultCode = fault.code;
   }
 }

@@ -2,7 +2,8 @@
 import { mkdir } from 'node:fs/promises';
 import { Command } from 'commander';
 import { Client } from './client.js';
-import { Failure, printable, withPath } from '../runtime/failure.js';
+import { Failure, withPath } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { UsageError } from './failure.js';
 import { FileClient } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
@@ -108,7 +109,7 @@ class Collection {
       const path = joined(remote, name);
       if (kind === 'file') this.#addFile(path, local, name, size);
       else if (kind === 'directory') await this.#addDirectory(path, joined(local, name));
-      else note(`${printable(path)} is left out: it is neither file nor directory.`);
+      else note(`${printableLine(path)} is left out: it is neither file nor directory.`);
     }
   }
 

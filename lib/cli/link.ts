@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PassedOver } from '../dataplane/native.js';
 import type { Connection } from '../network/connection.js';
 import type { NetworkManager } from '../network/manager.js';
-import { printable } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { note } from './terminal.js';
 
 /** How long the end of a connection may take. */
@@ -29,7 +29,7 @@ function tellPassedOver({ transports }: NetworkManager, passedOver: readonly Pas
   for (const { transport, code, reason } of passedOver) {
     if (transport === 'shm' && code === 'CONNECTION_REFUSED') continue;
     if (transports.some(({ name, available }) => name === transport && available)) {
-      note(`Not over ${transport}: ${printable(reason)}`);
+      note(`Not over ${transport}: ${printableLine(reason)}`);
     }
   }
 }

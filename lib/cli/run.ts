@@ -5,7 +5,8 @@ import { Command } from 'commander';
 import type { LogLevel } from '../runtime/kernel.js';
 import { ManifestError, readManifest, type Manifest } from '../runtime/manifest.js';
 import { messageOf } from '../runtime/describe.js';
-import { Failure, printable } from '../runtime/failure.js';
+import { Failure } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { Runtime } from '../runtime/runtime.js';
 import type { RuntimeSnapshot, ServiceSnapshot } from '../runtime/snapshot.js';
 import { EXIT } from './failure.js';
@@ -86,7 +87,7 @@ async function readManifests(
 function tellProblems(path: string, problems: readonly FileProblem[], json: boolean): void {
   for (const { file, line, column, message } of problems) {
     if (json) printJson({ problem: { file, line, column, message } });
-    else print(printable(`${file}:${line}:${column}: ${message}`));
+    else print(printableLine(`${file}:${line}:${column}: ${message}`));
   }
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
   const message = `${path} cannot be run: ${count}. Correct what stands above.`;
@@ -170,7 +171,7 @@ function tellWhatRuns(runtime: Runtime, manifest: Manifest, json: boolean): void
 function serviceLines(services: readonly ServiceSnapshot[]): string[] {
   const width = Math.max(0, ...services.map(({ name }) => name.length));
   return services.map(({ name, state, contract, problem }) => {
-    const what = problem === undefined ? contract : printable(problem);
+    const what = problem === undefined ? contract : printableLine(problem);
     return `  ${name.padEnd(width)}  ${state.padEnd(8)}  ${what}`;
   });
 }
@@ -195,7 +196,8 @@ class RunLog {
     const time = new Date().toISOString();
     if (this.#json) printJson({ time, level, source, text });
     // What a service says may hold what a peer said.
-    else print(`${time} ${level} ${printable(source)}: ${text.split('\n').map(printable).join('\n  ')}`);
+    else
+      print(`${time} ${level} ${printableLine(source)}: ${text.split('\n').map(printableLine).join('\n  ')}`);
     if (level !== 'error') return;
     for (const resolve of this.#waiting) resolve();
     this.#waiting = [];

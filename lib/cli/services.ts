@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { SplitplaneError } from '../errors.js';
 import { Directory } from '../runtime/services/directory.js';
 import type { Received } from '../runtime/shape.js';
-import { printable } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { answerOf } from './failure.js';
 import { checkAddress, interruptible } from './options.js';
 import { addRemoteOptions, Remote, type RemoteOptions } from './runtime/remote.js';
@@ -66,14 +66,14 @@ async function* listed(
 
 function show(found: readonly Summary[]): void {
   const rows = found.map(({ name, state, host, contract, subscribers, port }) => [
-    printable(name),
+    printableLine(name),
     state,
     host,
-    printable(contract),
+    printableLine(contract),
     ...[port.depth, port.delivered, port.faults + port.refused, subscribers].map(String),
   ]);
   printTable(['NAME', 'STATE', 'WHERE', 'CONTRACT', 'WAITING', 'HANDLED', 'FAULTS', 'SUBSCRIBERS'], rows, 4);
   for (const { name, problem } of found) {
-    if (problem !== undefined) print(`${printable(name)}: ${printable(problem)}`);
+    if (problem !== undefined) print(`${printableLine(name)}: ${printableLine(problem)}`);
   }
 }

@@ -12,7 +12,8 @@ import { FaultError } from '../soap/fault.js';
 import type { XmlElement } from '../soap/infoset.js';
 import { XOP } from '../soap/namespaces.js';
 import { includedCid } from '../soap/references.js';
-import { Failure, printable } from '../runtime/failure.js';
+import { Failure } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { answerOf, FaultAnswer, UsageError } from './failure.js';
 import { interruptible, wholeNumber } from './options.js';
 import { contentOf, printElement } from './runtime/element-output.js';
@@ -84,7 +85,7 @@ async function watch(uri: string, options: WatchOptions): Promise<void> {
       kernel.subscribe(client, contract, to, handlers, { expiresMs: EXPIRES_MS }),
     );
     if (json) printJson({ watching: to, notifications: types });
-    else print(`Watching ${to}: ${types.map(printable).join(', ')}`);
+    else print(`Watching ${to}: ${types.map(printableLine).join(', ')}`);
     const aborted = signal.aborted ? undefined : once(signal, 'abort').then(() => undefined);
     try {
       const why = await Promise.race([aborted, printer.done, subscribed.ended, connection.closed]);
@@ -106,7 +107,7 @@ function typesToTell(
   return names.map((wanted) => {
     const found = notifications.find(({ name, body }) => name === wanted || body === wanted);
     if (found !== undefined) return found.body;
-    const known = notifications.map(({ name }) => printable(name)).join(', ');
+    const known = notifications.map(({ name }) => printableLine(name)).join(', ');
     throw new UsageError(`${contract} tells nothing called ${wanted}; it tells ${known}.`);
   });
 }
@@ -164,7 +165,7 @@ class NotificationPrinter {
       printJson({ time, element: localName, namespace, content: contentOf(element), buffers });
       return;
     }
-    print(`${time} ${printable(element.localName)}`);
+    print(`${time} ${printableLine(element.localName)}`);
     printElement(element);
     printBuffers(buffers);
   }
@@ -204,7 +205,7 @@ function tellEnd(count: number, counters: Counters, json: boolean): void {
 /** Why there will be no more notifications. */
 function gone(uri: string, why: SplitplaneError): Failure {
   const says = `The publisher ${uri} is gone: `;
-  if (why instanceof FaultError) return new FaultAnswer(why.fault, says + printable(why.fault.reason));
+  if (why instanceof FaultError) return new FaultAnswer(why.fault, says + printableLine(why.fault.reason));
   // That the other side closed the connection in good order is no good end of this command.
   const code = why.code === 'CLOSED' ? 'CONNECTION_LOST' : why.code;
   return new Failure(code, says + why.message, { cause: why });

@@ -5,6 +5,7 @@ import { DSSP } from '../soap/namespaces.js';
 import { element, type XmlElement } from '../soap/infoset.js';
 import type { DsspSubcode, SoapFault } from '../soap/fault.js';
 import { SERVICE } from './names.js';
+import { printableLine } from './printable.js';
 
 interface Circumstances {
   readonly errno?: string | undefined;
@@ -129,22 +130,16 @@ export function failureOfFault(fault: SoapFault): Failure {
   const byDssp = fault.hasSubcode(DSSP, subcode) ? CODES[subcode] : undefined;
   const code = ERROR_CODES.find((known) => known === named) ?? byDssp ?? 'FAULT';
   const errno = detail?.attribute('errno');
-  return new Failure(code, printable(fault.reason), {
-    errno: errno === undefined ? undefined : printable(errno),
+  return new Failure(code, printableLine(fault.reason), {
+    errno: errno === undefined ? undefined : printableLine(errno),
     subcode,
     path: decoded(detail?.attribute('path')),
   });
 }
 
-/** A peer's text without what would move a terminal's cursor. */
-export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what is taken out
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, '?');
-}
-
 function decoded(path: string | undefined): string | undefined {
   try {
-    return path === undefined ? undefined : printable(decodeURI(path));
+    return path === undefined ? undefined : printableLine(decodeURI(path));
   } catch {
     return undefined;
   }

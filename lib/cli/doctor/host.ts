@@ -6,7 +6,8 @@ import { lookup } from 'node:dns/promises';
 import { isIP, connect as connectSocket } from 'node:net';
 import { DEFAULT_PORT, formatAddress, parseAddress, type Address } from '../../network/address.js';
 import { asked, Client } from '../client.js';
-import { errnoOf, printable } from '../../runtime/failure.js';
+import { errnoOf } from '../../runtime/failure.js';
+import { printableLine } from '../../runtime/printable.js';
 import { describe } from '../failure.js';
 import type { ConnectingOptions } from '../options.js';
 import { touched } from '../perf/server.js';
@@ -221,7 +222,7 @@ class Examination {
       this.#add(
         ok(
           'control-plane',
-          `${printable(peer.identity)} answers, node ${peer.nodeId.slice(0, 8)}, ${facts.encoding}`,
+          `${printableLine(peer.identity)} answers, node ${peer.nodeId.slice(0, 8)}, ${facts.encoding}`,
           { where },
         ),
       );
@@ -309,7 +310,7 @@ class Examination {
       using client = await this.#connect(this.#host);
       const { transport, remoteAddress, passedOver } = client.connection.facts;
       const told = passedOver.find((one) => one.transport === 'rdma')?.reason;
-      const reason = whyNot ?? (told === undefined ? `${transport} was chosen` : printable(told));
+      const reason = whyNot ?? (told === undefined ? `${transport} was chosen` : printableLine(told));
       const seen = `a connection to ${this.#host} goes over ${formatAddress(transport, remoteAddress)}`;
       if (transport === 'rdma' && whyNot !== undefined) {
         this.#add(
@@ -400,7 +401,7 @@ function stuck(message: string, ip: string, netMtu: number | undefined): Finding
 
 /** The sentence of an error, in which there may be words of the peer. */
 function said(error: unknown): string {
-  return printable(describe(error).message);
+  return printableLine(describe(error).message);
 }
 
 /** The address that the system sends from to `ip`. Rejects with ENETUNREACH and its like. */

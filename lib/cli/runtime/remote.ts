@@ -12,7 +12,7 @@ import { isName } from '../../runtime/names.js';
 import { LOOKUP, SERVICE, type ServiceDescription } from '../../runtime/service-contract.js';
 import { nodePrefix } from '../../runtime/uri.js';
 import type { Serializer } from '../../serializer/registry.js';
-import { printable } from '../../runtime/failure.js';
+import { printableLine } from '../../runtime/printable.js';
 import { answerOf, UsageError } from '../failure.js';
 import { sayGoodbye, tellOfConnection } from '../link.js';
 import { addConnectingOptions, checkAddress, parsePlace, type ConnectingOptions } from '../options.js';
@@ -132,5 +132,5 @@ export class Remote implements AsyncDisposable {
 }
 
 function tell(level: string, source: string, text: string): void {
-  if (level !== 'info') note(`${source}: ${printable(text)}`);
+  if (level !== 'info') note(`${source}: ${printableLine(text)}`);
 }
