@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach } from 'vitest';
+import { News } from '../support/events.js';
 import { fill } from '../support/managers.js';
 import { program } from '../support/processes.js';
 
@@ -41,7 +42,7 @@ export class Command {
   /** Lines of standard output so far. */
   readonly lines: string[] = [];
   errors = '';
-  readonly #listeners = new Set<() => void>();
+  readonly #news = new News();
 
   constructor(
     args: readonly string[],
@@ -56,15 +57,15 @@ export class Command {
       const parts = (rest + text).split('\n');
       rest = parts.pop() ?? '';
       this.lines.push(...parts);
-      this.#tell();
+      this.#news.happened();
     });
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errors += text;
-      this.#tell();
+      this.#news.happened();
     });
     this.exited = once(this.process, 'close').then(([code, signal]) => {
       running.delete(this);
-      this.#tell();
+      this.#news.happened();
       return (code as number | null) ?? 128 + (signal === 'SIGKILL' ? 9 : 15);
     });
   }
@@ -77,13 +78,7 @@ export class Command {
   async until(holds: (command: this) => boolean): Promise<void> {
     while (!holds(this)) {
       if (!running.has(this)) throw new Error(`It ended before. ${this.lines.join('\n')}\n${this.errors}`);
-      await new Promise<void>((resolve) => {
-        const listener = (): void => {
-          this.#listeners.delete(listener);
-          resolve();
-        };
-        this.#listeners.add(listener);
-      });
+      await this.#news.next();
     }
   }
 
@@ -94,10 +89,6 @@ export class Command {
   async end(name: NodeJS.Signals): Promise<number> {
     this.signal(name);
     return await this.exited;
-  }
-
-  #tell(): void {
-    for (const listener of this.#listeners) listener();
   }
 }
 

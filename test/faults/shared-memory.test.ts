@@ -1,7 +1,7 @@
 // Faults of memory that processes share: killed at any point, in a container of its own, another user's; and what is kept
 // apart from whom. Peers are processes of their own.
 import { randomBytes, randomInt } from 'node:crypto';
-import { EventEmitter, once } from 'node:events';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -23,7 +23,7 @@ import {
   type Traffic,
   type Witness,
 } from '../support/children/traffic.js';
-import { code, until } from '../support/events.js';
+import { code, News, until } from '../support/events.js';
 import { envelope, makeManager, makePair, take, untilIdle } from '../support/managers.js';
 import { Child } from '../support/processes.js';
 import { TRANSPORTS } from '../support/transports.js';
@@ -111,7 +111,7 @@ class Log implements Witness {
   readonly kept: RegisteredBuffer[] = [];
   readonly failures: unknown[] = [];
   readonly #random: Random;
-  readonly #counted = new EventEmitter();
+  readonly #news = new News();
   #done = 0;
 
   constructor(random: Random) {
@@ -120,7 +120,7 @@ class Log implements Witness {
 
   done(): void {
     this.#done++;
-    this.#counted.emit('done');
+    this.#news.happened();
   }
 
   failed(error: unknown): void {
@@ -136,7 +136,7 @@ class Log implements Witness {
   /** So much more has been done. */
   async more(count: number): Promise<void> {
     const wanted = this.#done + count;
-    while (this.#done < wanted) await once(this.#counted, 'done');
+    while (this.#done < wanted) await this.#news.next();
   }
 }
 

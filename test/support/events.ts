@@ -10,6 +10,23 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
 }
 
+/** Who waits for something to happen, to look then whether it is what they wait for. */
+export class News {
+  readonly #waiting = new Set<() => void>();
+
+  /** Settles when something happens. */
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.add(resolve);
+    });
+  }
+
+  happened(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+}
+
 /** Lets everything that is ready on this loop happen. */
 export async function turns(count = 20): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterEach } from 'vitest';
+import { News } from './events.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COMPILED = join(ROOT, 'build/test-children');
@@ -84,7 +85,7 @@ export class Child {
   /** Settles when it has ended. */
   readonly exited: Promise<Exit>;
   readonly #told: Record<string, unknown>[] = [];
-  readonly #listeners = new Set<() => void>();
+  readonly #news = new News();
   #errors = '';
 
   constructor(name: string, options: ChildOptions = {}) {
@@ -105,13 +106,13 @@ export class Child {
       this.process.once('exit', (code, signal) => {
         children.delete(this.process);
         resolve({ code, signal });
-        for (const listener of this.#listeners) listener();
+        this.#news.happened();
       });
     });
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
     this.process.on('message', (message) => {
       this.#told.push(message as Record<string, unknown>);
-      for (const listener of this.#listeners) listener();
+      this.#news.happened();
     });
   }
 
@@ -136,13 +137,7 @@ export class Child {
       if (this.process.exitCode !== null || this.process.signalCode !== null) {
         throw new Error(`The child ended before it told ${property}. ${this.#errors}`);
       }
-      await new Promise<void>((resolve) => {
-        const listener = (): void => {
-          this.#listeners.delete(listener);
-          resolve();
-        };
-        this.#listeners.add(listener);
-      });
+      await this.#news.next();
     }
   }
 
