@@ -47,6 +47,16 @@ class Channel final : public Watched, public Receiver::Handler {
     posted_ = false;
     Flush();
   }
+  // In which order channels write what was posted.
+  enum class Urgency : uint8_t {
+    kRequests,  // short, and what they ask for takes the peer longest
+    kFrames,
+    kBulk,  // takes long to write
+  };
+  Urgency urgency() const {
+    if (is_control()) return Urgency::kFrames;
+    return sender_.has_bulk() ? Urgency::kBulk : Urgency::kRequests;
+  }
   // There is output: the next Poll, or the end of this one, writes it.
   void Post();
   // Tells the kernel what this waits for, if that changed.

@@ -50,6 +50,8 @@ class Sender {
   Result<Progress> Flush(int fd, MonotonicNs now, int64_t& budget);
 
   bool drained() const { return !batch_ && queue_.empty() && ring_.empty(); }
+  // Whether there is something else than records.
+  bool has_bulk() const { return batch_ || !ring_.empty(); }
   // Of records and frames (not transfers) that the kernel has not taken yet.
   size_t queued_bytes() const;
   // Answers to peers that have not been sent whole.

@@ -145,6 +145,11 @@ bool TcpTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes
 void TcpTransport::FlushPosted() {
   std::vector<Channel*> posted;
   posted.swap(reactor_.posted);
+  const auto is_of = [](Channel::Urgency urgency) {
+    return [urgency](const Channel* channel) { return channel->urgency() == urgency; };
+  };
+  const auto frames = std::partition(posted.begin(), posted.end(), is_of(Channel::Urgency::kRequests));
+  std::partition(frames, posted.end(), is_of(Channel::Urgency::kFrames));
   for (Channel* channel : posted) channel->FlushPosted();
   // Whatever was posted meanwhile waits for the next round. Keeps the larger buffer, which saves allocating
   // it.
