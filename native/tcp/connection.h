@@ -25,7 +25,9 @@
 namespace splitplane::tcp {
 
 // Frames that the kernel has not taken: PostSend refuses beyond the first, OnWritable comes below the second.
-inline constexpr size_t kFrameQueueBytesMax = 1024 * 1024;
+// They are copied here, so that as much is written at once as stays in the processor's cache: with a
+// mebibyte, batches took eight times as long.
+inline constexpr size_t kFrameQueueBytesMax = 128 * 1024;
 inline constexpr size_t kFrameQueueBytesLow = kFrameQueueBytesMax / 2;
 // Requests on a data socket that the kernel has not taken: a peer that stopped reading.
 inline constexpr size_t kRequestQueueBytesMax = 64 * 1024;

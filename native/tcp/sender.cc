@@ -24,8 +24,10 @@ constexpr size_t kSegmentsMax = 128;
 constexpr size_t kPartsPerBatch = 16;
 // The most buffers that one write gathers; a batch takes several writes if it has more.
 constexpr size_t kGatherMax = 64;
-// Queues that grew beyond this in a burst give the memory back when they are empty.
-constexpr size_t kKeepBytes = 256 * 1024;
+// Queues that grew beyond this in a burst give the memory back when they are empty. Those that are full of
+// frames (kFrameQueueBytesMax and one more, in a vector that doubles) keep it: getting it again costs more
+// than writing.
+constexpr size_t kKeepBytes = 384 * 1024;
 static_assert(kBounceBytes <= kPartBytesMax);
 
 void Trim(std::vector<uint8_t>& bytes) {
