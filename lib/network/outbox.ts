@@ -93,32 +93,44 @@ abstract class OutgoingEntry<T> implements Entry, Outgoing<T> {
   }
 }
 
+/**
+ * Once it is queued it lets go of the message. Thousands may be on their way, and if all that was made for them lived as long,
+ * the collector would copy it, and then come to believe that such things grow old and make them among the old ones.
+ */
 class MessageEntry extends OutgoingEntry<Sent> {
-  readonly #separated: Separated;
   readonly #serializer: Serializer;
   readonly #deadlineMs: number;
+  readonly #exposures: readonly Exposure[];
+  #unqueued: Separated | undefined;
+  #messageId: string | undefined;
 
   constructor(outbox: Outbox, separated: Separated, serializer: Serializer, deadlineMs: number) {
     super(outbox);
-    this.#separated = separated;
     this.#serializer = serializer;
     this.#deadlineMs = deadlineMs;
+    this.#exposures = separated.exposures;
+    this.#unqueued = separated;
   }
 
   override enqueue(dataplane: Dataplane, session: number): boolean {
+    const message = this.#unqueued;
+    if (message === undefined) return true;
     try {
-      this.lastId = enqueue(dataplane, session, this.#serializer, this.#separated, this.#deadlineMs);
+      this.lastId = enqueue(dataplane, session, this.#serializer, message, this.#deadlineMs);
     } catch (error) {
       this.#revoke();
       throw error;
     }
     this.firstId = this.lastId;
-    return this.lastId !== 0;
+    if (this.lastId === 0) return false;
+    this.#messageId = message.envelope.messageId;
+    this.#unqueued = undefined;
+    return true;
   }
 
   override accepted(): void {
     this.stopWatching?.();
-    this.resolve(new Sent(this.#separated.envelope.messageId, this.#separated.exposures));
+    this.resolve(new Sent(this.#messageId, this.#exposures));
   }
 
   override fail(error: unknown): void {
@@ -127,7 +139,7 @@ class MessageEntry extends OutgoingEntry<Sent> {
   }
 
   #revoke(): void {
-    for (const exposure of this.#separated.exposures) exposure.revoke();
+    for (const exposure of this.#exposures) exposure.revoke();
   }
 }
 
