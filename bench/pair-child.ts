@@ -37,7 +37,7 @@ async function obey(message: ToChild): Promise<void> {
       tell({ kind: 'progress', progress: recorder.progress() });
       break;
     case 'begin':
-      recorder.begin(message);
+      recorder.begin();
       break;
     case 'end':
       tell({ kind: 'report', report: recorder.end() });

@@ -7,13 +7,13 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { forkNode, kill, placement, withTimeout } from './children.js';
 import { BenchError, type Case, type SubjectName } from './measurement.js';
-import type { IntervalOptions, ProcessProgress, Report } from './recorder.js';
+import type { ProcessProgress, Report } from './recorder.js';
 
 export type ToChild =
   | { readonly kind: 'serve'; readonly module: string; readonly task: Case }
   | { readonly kind: 'drive'; readonly module: string; readonly task: Case; readonly address: string }
   | { readonly kind: 'progress' }
-  | ({ readonly kind: 'begin' } & IntervalOptions)
+  | { readonly kind: 'begin' }
   | { readonly kind: 'end' }
   | { readonly kind: 'stop' };
 
@@ -34,6 +34,11 @@ export interface PairTraffic {
 /** One value of each process. A type and no interface, so that Object.values() knows what it gives. */
 export type Both<T> = { readonly server: T; readonly client: T };
 
+/**
+ * V8 collects garbage eight seconds after a process was last busy, once, whatever is open in it. That belongs to starting a
+ * process, and costs more than minutes of an idle connection.
+ */
+const IDLE_FLAGS = ['--no-memory-reducer'];
 /** After `stop` a process may close its sockets for this long; then it is ended. */
 const STOP_GRACE_MS = 1000;
 /** How often two new processes are asked whether anything has arrived. */
@@ -76,9 +81,10 @@ export class Pair {
     const { server, client } = placement();
     const all = `${server},${client}`;
     const cores = together ? { server: all, client: all } : { server, client };
+    const flags = task.metric === 'idle_cpu' ? IDLE_FLAGS : [];
     this.#children = {
-      server: forkNode(CHILD_SCRIPT, cores.server),
-      client: forkNode(CHILD_SCRIPT, cores.client),
+      server: forkNode(CHILD_SCRIPT, cores.server, flags),
+      client: forkNode(CHILD_SCRIPT, cores.client, flags),
     };
     this.#failed = new Promise((_, reject) => {
       for (const child of Object.values(this.#children)) onFailure(child, traffic.name, reject);
@@ -108,11 +114,13 @@ export class Pair {
     return { server: server.progress, client: client.progress };
   }
 
+  processIds(): readonly number[] {
+    return Object.values(this.#children).map(({ pid = 0 }) => pid);
+  }
+
   /** Opens the measured interval in both. */
   begin(): void {
-    // A loop that is to be idle is left alone.
-    const watchesLoop = this.#task.metric !== 'idle_cpu';
-    for (const child of Object.values(this.#children)) send(child, { kind: 'begin', watchesLoop });
+    for (const child of Object.values(this.#children)) send(child, { kind: 'begin' });
   }
 
   /** Closes it. */

@@ -6,10 +6,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { firstCore, placement, requireTool, startTool, type Tool } from './children.js';
 import { measureConnectionMemory } from './connections.js';
+import { measureIdle } from './idle.js';
 import {
   BenchError,
   BYTES_PER_GB,
-  UNTOLD,
   countsMessages,
   movesPayload,
   payloadBytesPerOperation,
@@ -47,8 +47,6 @@ export interface PairDefinition extends PairTraffic {
   readonly version?: () => Promise<string>;
 }
 
-/** What wakes up once a second would else be seen in one interval and not in the next. */
-const IDLE_INTERVALS = 3;
 const LONGER_MS = 20;
 
 export function pairSubject(definition: PairDefinition): Subject {
@@ -65,6 +63,7 @@ export function pairSubject(definition: PairDefinition): Subject {
         if (task.metric === 'connections_memory') {
           return await measureConnectionMemory(definition, task, budget);
         }
+        if (task.metric === 'idle_cpu') return await measureIdle(definition, task, budget);
         return await measurePair(definition, task, budget);
       } finally {
         await neighbour?.stop();
@@ -78,10 +77,9 @@ function measurePair(definition: PairDefinition, task: Case, budget: Budget): Pr
   return withPair(definition, task, timeoutMs, async (pair) => {
     await delay(warmupMs);
     pair.begin();
-    const isIdle = task.metric === 'idle_cpu';
-    await delay(isIdle ? IDLE_INTERVALS * measureMs : measureMs);
+    await delay(measureMs);
     // On a machine that is busy with other things a short interval may pass without anything.
-    while (!isIdle && !(await pair.isFlowing())) await delay(LONGER_MS);
+    while (!(await pair.isFlowing())) await delay(LONGER_MS);
     return toSample(definition, task, await pair.end());
   });
 }
@@ -101,13 +99,6 @@ export function toSample(
   const { roundTrips } = client;
   const receiver = roundTrips !== null || client.deliveredBytes >= server.deliveredBytes ? client : server;
   const cpuPerSecond = server.cpuSeconds / server.seconds + client.cpuSeconds / client.seconds;
-  if (task.metric === 'idle_cpu') {
-    return {
-      ...UNTOLD,
-      median: cpuPerSecond * 100,
-      residentMiB: worse(server.residentMiB, client.residentMiB),
-    };
-  }
   const payloadBytes =
     roundTrips === null ? receiver.deliveredBytes : roundTrips.count * payloadBytesPerOperation(task);
   if (payloadBytes === 0) {

@@ -19,8 +19,7 @@ export interface Report {
   readonly deliveredBytes: number;
   readonly deliveredMessages: number;
   readonly copiedBytes: number;
-  /** `null` where nobody watched. */
-  readonly eventLoopDelayP99Ms: number | null;
+  readonly eventLoopDelayP99Ms: number;
   /** The highest so far. */
   readonly residentMiB: number;
   /** In microseconds; `null` where this process made no round trip. */
@@ -33,12 +32,6 @@ export interface ProcessProgress {
   readonly deliveredMessages: number;
   readonly roundTripCount: number;
   readonly residentBytes: number;
-}
-
-/** Plain data. */
-export interface IntervalOptions {
-  /** False where what is measured is that nothing happens: watching wakes the loop up. */
-  readonly watchesLoop: boolean;
 }
 
 export interface RecorderOptions {
@@ -54,7 +47,6 @@ export interface RecorderOptions {
 export class Recorder {
   readonly #roundTrips = new Float64Array(ROUND_TRIPS_MAX);
   readonly #loopDelay: IntervalHistogram;
-  #watches = true;
   readonly #aligns: boolean;
   #roundTripCount = 0;
   #bytes = 0;
@@ -99,13 +91,12 @@ export class Recorder {
     };
   }
 
-  begin({ watchesLoop }: IntervalOptions): void {
-    this.#watches = watchesLoop;
+  begin(): void {
     this.#roundTripCount = 0;
     this.#bytes = 0;
     this.#messages = 0;
     this.#copiedBytes = 0;
-    if (this.#watches) this.#loopDelay.enable();
+    this.#loopDelay.enable();
     this.#loopDelay.reset();
     this.#lastDeliveryBefore = this.#lastDelivery;
     this.#cpuAtBegin = process.cpuUsage();
@@ -129,8 +120,7 @@ export class Recorder {
     };
   }
 
-  #loopDelayP99Ms(seconds: number): number | null {
-    if (!this.#watches) return null;
+  #loopDelayP99Ms(seconds: number): number {
     // A loop that never turned has no sample at all; its delay is the whole interval.
     return this.#loopDelay.count > 0 ? this.#loopDelay.percentile(99) / 1e6 : seconds * 1000;
   }

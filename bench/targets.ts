@@ -18,7 +18,7 @@ const COPIES_PER_BYTE = 0.001;
  */
 const RESIDENT_GROWTH_MIB = 16;
 
-/** Of both processes together. It is not 0: the harness asks each of them twice, and a peer is asked after now and then. */
+/** Of both processes together. It is not 0, because a peer is asked for a sign of life now and then. */
 const IDLE_PERCENT = 0.1;
 
 /** In batches, no envelope is parsed in between. */

@@ -55,7 +55,7 @@ function serve(socket: Socket): void {
     } else if (message.kind === 'progress') {
       reply({ kind: 'progress', progress: recorder.progress() });
     } else if (message.kind === 'begin') {
-      recorder.begin(message);
+      recorder.begin();
     } else if (message.kind === 'end') {
       reply({ kind: 'report', report: recorder.end() });
     }
@@ -124,9 +124,8 @@ async function observe(control: Control, recorder: Recorder, order: Order): Prom
   await untilEnded(Math.max(1, warm));
   await delay(order.warmupMs);
   roundTrips += recorder.progress().roundTripCount;
-  const options = { watchesLoop: true };
-  control.send({ kind: 'begin', ...options });
-  recorder.begin(options);
+  control.send({ kind: 'begin' });
+  recorder.begin();
   await delay(order.measureMs);
   await untilEnded(OPERATIONS_MIN);
   const server = control.ask({ kind: 'end' }, 'report');

@@ -43,6 +43,10 @@ void EngineImpl::OnFrame(Endpoint& endpoint, ConstBytes bytes) {
     if (link.session) return link.session->End(std::move(status), Session::Farewell::kReject);
     return Refuse(link, status);
   }
+  // A question and its answer are all that an idle link hears: whoever moves its timer here is not woken to
+  // find that it need not have been. Other frames do not touch it, because there are many.
+  const bool keeps_alive = frame.type == FrameType::kPing || frame.type == FrameType::kPong;
+  if (keeps_alive && link.phase == Link::Phase::kLive) LookAgain(link, core_.now + SilenceBeforePing(link));
   link.session ? link.session->OnFrame(link, frame) : OnStrangerFrame(link, frame);
 }
 
@@ -134,7 +138,7 @@ void EngineImpl::OnLinkTimer(Link& link, MonotonicNs now) {
                               "the peer did not finish its greeting in time; check that it is the right "
                               "address, and that the peer is not overloaded"));
   }
-  // A frame does not touch its timer: here it is seen how long the silence really was.
+  // Most frames do not touch its timer: here it is seen how long the silence really was.
   const MonotonicNs silence = now - link.heard_at;
   const MonotonicNs patience = SilenceBeforePing(link);
   const MonotonicNs timeout = NsFromMs(core_.options.peer_timeout_ms);
