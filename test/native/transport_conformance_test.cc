@@ -72,8 +72,9 @@ TEST_P(TransportTest, FramesArriveInOrder) {
     for (size_t i = 0; i < length; i++) text[i] = char(Pattern(length, i));
     const ConstBytes whole = AsBytes(text);
     const ConstBytes pieces[] = {whole.first(length / 2), {}, whole.subspan(length / 2)};
-    ASSERT_TRUE(endpoint->PostSend(pieces).ok());
-    ASSERT_TRUE(remote->PostSend(pieces).ok());
+    for (Endpoint* end : {endpoint.get(), remote}) {
+      ASSERT_TRUE(Run([&] { return end->PostSend(pieces).ok(); })) << length;
+    }
     sent.push_back(FrameOf(text));
   }
   ASSERT_TRUE(
@@ -146,15 +147,17 @@ TEST_P(TransportTest, ArmSeesWhatWasPosted) {
 }
 
 // Goal: closing in good order loses nothing that was posted, and both sides learn that all was well. Method:
-// frames larger than any buffer, then Close.
+// frames larger than any buffer, as many as are taken, then Close.
 TEST_P(TransportTest, ClosesInGoodOrder) {
   Connect();
   const std::string text(std::min<size_t>(200 * 1024, client.transport->capabilities().send_bytes_max), 'x');
-  for (int i = 0; i < 5; i++) ASSERT_TRUE(Send(*endpoint, text).ok());
+  size_t sent = 0;
+  while (sent < 5 && Send(*endpoint, text).ok()) sent++;
+  ASSERT_GE(sent, 1u);
   endpoint->Close({});
   EXPECT_EQ(Send(*endpoint, "too late").code(), Code::kClosed);
   ASSERT_TRUE(Run([&] { return client.closed.size() == 1 && server.closed.size() == 1; }));
-  EXPECT_EQ(server.frames.size(), 5u);
+  EXPECT_EQ(server.frames.size(), sent);
   EXPECT_EQ(client.closed[endpoint.get()].code(), Code::kClosed);
   EXPECT_EQ(server.closed[remote].code(), Code::kClosed);
 }
