@@ -110,7 +110,10 @@ void Channel::Receive() {
   if (state_ != State::kOpen && state_ != State::kJoining) return;
   uint64_t received = 0;
   Status status = receiver_.Receive(socket_.get(), reactor_.now, reactor_.budget, received);
-  if (received > 0) reactor_.progressed = true;
+  if (received > 0) {
+    reactor_.progressed = true;
+    reactor_.received_at = received_at_ = reactor_.now;
+  }
   if (!status.ok()) return connection_.Break(std::move(status));
   WakeAfter(receiver_.payload_left() >= kWakeBytes ? kWakeBytes : 1);
 }

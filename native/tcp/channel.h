@@ -77,6 +77,7 @@ class Channel final : public Watched, public Receiver::Handler {
   int fd() const { return socket_.get(); }
   bool is_control() const { return index_ == 0; }
   bool blocked() const { return blocked_; }
+  MonotonicNs received_at() const { return received_at_; }
 
   // An operation of ours was posted here or ended: what is expected to come decides how much is read ahead.
   void NoteInbound(uint64_t bytes, bool begins);
@@ -115,6 +116,7 @@ class Channel final : public Watched, public Receiver::Handler {
   bool blocked_ = false;  // the socket took no more
   uint32_t watched_ = 0;  // what the kernel knows
   int wake_bytes_ = 1;    // SO_RCVLOWAT
+  MonotonicNs received_at_ = 0;
   bool in_interest_ = false;
   uint32_t bulk_inbound_ = 0;                     // transfers to come in that are too large to be read ahead
   bool small_ahead_ = false;                      // what came last was small

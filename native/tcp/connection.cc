@@ -252,13 +252,9 @@ void Connection::OnFlushed() {
   }
 }
 
-void Connection::ReceiveAll() {
-  for (size_t i = 0; i < channels_.size(); i++) channels_[i]->Receive();
-}
-
-void Connection::FlushBlocked() {
-  for (auto& channel : channels_) {
-    if (channel->blocked()) channel->Flush();
+void Connection::Receive(MonotonicNs since) {
+  for (size_t i = 0; i < channels_.size(); i++) {
+    if (channels_[i]->received_at() >= since) channels_[i]->Receive();
   }
 }
 

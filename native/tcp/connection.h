@@ -79,8 +79,8 @@ class Connection {
   void Break(Status why);
 
   // For Poll.
-  void ReceiveAll();
-  void FlushBlocked();
+  // Tries to read from the sockets on which something came at that time or later.
+  void Receive(MonotonicNs since);
   // Timeouts, and what is to be told. False when it does not need to be visited again.
   bool Settle();
   MonotonicNs deadline() const { return deadline_; }

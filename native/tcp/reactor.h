@@ -50,6 +50,8 @@ struct Reactor {
   int64_t budget = 0;
   bool progressed = false;
 
+  MonotonicNs received_at = 0;  // when anything last came, on any socket
+
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
   std::vector<std::shared_ptr<Door>> doors;
   std::vector<Channel*> posted;       // have output to try

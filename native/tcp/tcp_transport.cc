@@ -19,6 +19,10 @@ constexpr size_t kDirectSocketsMax = 4;
 // So often epoll is asked all the same: for new connections, and for room in sockets. A system call takes
 // longer than ten rounds without one.
 constexpr MonotonicNs kEpollEveryNs = 50'000;
+// While something comes on one socket, those on which nothing has come for so long are tried this often only:
+// each costs a system call, for which a message that is already here would wait.
+constexpr MonotonicNs kSilentNs = 5'000'000;
+constexpr MonotonicNs kTrySilentEveryNs = 10'000;
 constexpr int kEventsMax = 64;
 
 class TcpEndpoint final : public Endpoint {
@@ -95,6 +99,7 @@ class TcpTransport final : public Transport {
   Reactor reactor_;
   bool armed_ = false;  // since the last Poll
   MonotonicNs epoll_due_ = 0;
+  MonotonicNs silent_due_ = 0;
 };
 
 TcpTransport::~TcpTransport() {
@@ -177,7 +182,10 @@ bool TcpTransport::PollDirectly() {
   std::array<Connection*, kDirectSocketsMax> connections;
   size_t count = 0;
   for (const auto& [key, connection] : reactor_.connections) connections[count++] = key;
-  for (size_t i = 0; i < count; i++) connections[i]->ReceiveAll();
+  const MonotonicNs silent_since = reactor_.now - kSilentNs;
+  const bool tries_all = reactor_.received_at < silent_since || reactor_.now >= silent_due_;
+  if (tries_all) silent_due_ = reactor_.now + kTrySilentEveryNs;
+  for (size_t i = 0; i < count; i++) connections[i]->Receive(tries_all ? 0 : silent_since);
   return true;
 }
 
