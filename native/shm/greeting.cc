@@ -42,8 +42,9 @@ Result<std::shared_ptr<Connection>> Connection::Dial(Reactor& reactor, const Add
   connection->deadline_ = std::min(options.deadline, NowNs() + kGreetingTimeoutNs);
   Fd segment;
   if (Status made = connection->MakeSegment(segment); !made.ok()) return made;
-  if (Status sent = SendPacket(connection->socket_.get(), BytesOf({}), segment.get()); !sent.ok())
-    return sent;
+  const Status sent = SendPacket(connection->socket_.get(), BytesOf({}), segment.get());
+  // Who refuses at the door may have hung up by now; what it said is read like any answer.
+  if (!sent.ok() && sent.code() != Code::kConnectionLost) return sent;
   if (Status watched = reactor.Watch(connection->socket_.get(), *connection); !watched.ok()) return watched;
   reactor.greeting.push_back(connection.get());
   reactor.connections.emplace(connection.get(), connection);

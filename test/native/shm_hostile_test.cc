@@ -2,6 +2,10 @@
 // owed. Whatever it says, the side under test ends that connection with a typed status, reads and writes
 // nothing but its own memory, and keeps nothing of it. Each is tried on a side that listens and on one that
 // dials.
+#include <poll.h>
+
+#include <thread>
+
 #include "test/native/shm_hostile_fixture.h"
 
 namespace splitplane::conformance {
@@ -60,6 +64,36 @@ TEST_F(ShmHostileTest, GreetingsThatAreNone) {
   honest.Greet();
   ASSERT_TRUE(Until([&] { return side_->accepted.size() == 1; }));
   EXPECT_TRUE(side_->closed.empty());
+}
+
+// Goal: who is refused at the door hears why, although the other one had hung up before it could greet.
+// Method: a listener on a thread of its own that refuses whoever comes; some of many greet too late.
+TEST_F(ShmHostileTest, RefusalsBeforeTheGreeting) {
+  constexpr int kDials = 300;
+  Start();
+  Result<Address> address = ParseAddress(ShmKind().address());
+  Result<Fd> door = shm::ListenOn(*address);
+  ASSERT_TRUE(door.ok());
+  std::thread listener([&] {
+    const shm::Greeting refusal{.status = uint16_t(Code::kLimitExceeded)};
+    for (int i = 0; i < kDials; i++) {
+      pollfd ready{door->get(), POLLIN, 0};
+      poll(&ready, 1, -1);
+      Fd guest(accept(door->get(), nullptr, nullptr));
+      (void)shm::SendPacket(guest.get(), {reinterpret_cast<const uint8_t*>(&refusal), sizeof(refusal)});
+    }
+  });
+  for (int i = 0; i < kDials; i++) {
+    auto connecting = side_->transport->Connect(address->ToString(), {});
+    EXPECT_TRUE(connecting.ok()) << connecting.status().ToString();
+    if (!connecting.ok()) continue;
+    EXPECT_TRUE(Until([&] { return side_->closed.contains(connecting->get()); }));
+    EXPECT_EQ(side_->closed[connecting->get()].code(), Code::kLimitExceeded);
+    side_->closed.clear();
+  }
+  listener.join();
+  door->Reset();
+  End();
 }
 
 // Goal: a listener whose greeting is wrong ends the dialer's connection with a typed status, also one that

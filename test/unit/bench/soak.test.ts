@@ -99,13 +99,6 @@ describe('toSample', () => {
     expect(sample.copiesPerByte).toBeNull();
   });
 
-  test('tells of an idle pair what its processors did, though nothing arrived', () => {
-    const task = { metric: 'idle_cpu', size: 64, mode: 'event' } as const;
-    const nobodyWatched = { ...idle, cpuSeconds: 0.01, eventLoopDelayP99Ms: null };
-    const sample = toSample(ours, task, { server: nobodyWatched, client: { ...nobodyWatched, seconds: 1 } });
-    expect(sample).toMatchObject({ median: 1.5, eventLoopDelayP99Ms: null, copiesPerByte: null });
-  });
-
   test('nothing delivered is a failure, not a rate of nought', () => {
     const task = { metric: 'pull', size: 1, mode: 'event' } as const;
     const nothing = () => toSample(ours, task, { server: idle, client: idle });
