@@ -56,9 +56,10 @@ const NO_SOAK = { bytes: 0, messages: 0, timeoutMs: 0 };
 
 const PRESETS: Readonly<Record<SuiteName, Presets>> = {
   tcp: {
+    // In the first second of a process V8 compiles much of it, on the core that is measured.
     full: {
       rounds: 3,
-      budget: { warmupMs: 500, measureMs: 700, timeoutMs: 60_000 },
+      budget: { warmupMs: 1000, measureMs: 700, timeoutMs: 60_000 },
       soak: { bytes: 100 * BYTES_PER_GB, messages: 1_000_000, timeoutMs: 240_000 },
     },
     quick: {
@@ -68,7 +69,7 @@ const PRESETS: Readonly<Record<SuiteName, Presets>> = {
     },
   },
   shm: {
-    full: { rounds: 3, budget: { warmupMs: 500, measureMs: 700, timeoutMs: 60_000 }, soak: NO_SOAK },
+    full: { rounds: 3, budget: { warmupMs: 1000, measureMs: 700, timeoutMs: 60_000 }, soak: NO_SOAK },
     quick: { rounds: 1, budget: { warmupMs: 100, measureMs: 200, timeoutMs: 60_000 }, soak: NO_SOAK },
   },
   serializer: {

@@ -128,10 +128,9 @@ function rotate<T>(items: readonly T[], by: number): readonly T[] {
 }
 
 async function measureOnce({ subject, task }: Entry, budget: Budget): Promise<Sample | BenchError> {
-  const { warmupMs, measureMs, timeoutMs } = budget;
-  const half = { warmupMs: warmupMs / 2, measureMs: measureMs / 2, timeoutMs };
+  const brief = { ...budget, measureMs: budget.measureMs / 2 };
   try {
-    return await subject.measure(task, task.brief === true ? half : budget);
+    return await subject.measure(task, task.brief === true ? brief : budget);
   } catch (error) {
     return asBenchError(error);
   }
