@@ -113,18 +113,12 @@ export function toSample(
       definition.libraryCopiesPerByte === null
         ? null
         : definition.libraryCopiesPerByte + copiedBytes / payloadBytes,
-    eventLoopDelayP99Ms: worse(server.eventLoopDelayP99Ms, client.eventLoopDelayP99Ms),
-    residentMiB: worse(server.residentMiB, client.residentMiB),
+    eventLoopDelayP99Ms: Math.max(server.eventLoopDelayP99Ms, client.eventLoopDelayP99Ms),
+    residentMiB: Math.max(server.residentMiB, client.residentMiB),
   };
   if (roundTrips !== null) {
     return { median: roundTrips.median, p99: roundTrips.p99, p999: roundTrips.p999, ...common };
   }
   const delivered = countsMessages(task.metric) ? receiver.deliveredMessages : payloadBytes / BYTES_PER_GB;
   return { median: delivered / receiver.deliverySeconds, ...common };
-}
-
-/** The larger of two figures of which either may be missing. */
-function worse(server: number | null, client: number | null): number | null {
-  if (server === null || client === null) return server ?? client;
-  return Math.max(server, client);
 }
