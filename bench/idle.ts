@@ -3,7 +3,7 @@
  * is told to begin and asked for its report spends more on these two messages than on ten seconds of its connections. It must not
  * know how connections are made.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BenchError, MIB, UNTOLD, type Budget, type Case, type Sample } from './measurement.js';
 import { withPair, type PairTraffic } from './pair-processes.js';
@@ -30,7 +30,7 @@ export function measureIdle(traffic: PairTraffic, task: Case, budget: Budget): P
 }
 
 /** Processor time of all threads that a process has. The kernel's usual counts are in steps of ten milliseconds; these are in nanoseconds. */
-function processorMs(processId: number): number {
+export function processorMs(processId: number): number {
   const threads = `/proc/${processId}/task`;
   try {
     const ns = readdirSync(threads).map((id) =>
@@ -38,6 +38,9 @@ function processorMs(processId: number): number {
     );
     return ns.reduce((sum, each) => sum + each, 0) / NS_PER_MS;
   } catch (cause) {
+    if (existsSync('/proc/self/schedstat')) {
+      throw new BenchError('ERR_BENCH_PEER', `Process ${processId} ended while it was watched.`, { cause });
+    }
     const message = 'This kernel does not tell the processor time of threads (/proc/PID/task/TID/schedstat).';
     throw new BenchError('ERR_BENCH_TOOL_MISSING', message, { cause });
   }
