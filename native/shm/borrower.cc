@@ -98,11 +98,15 @@ void Borrower::EndLook(uint32_t place) { own_.looking(place).fetch_sub(1, std::m
 
 Take Borrower::Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over) {
   if (borrowed.uses_left != kUnlimitedUses) borrowed.uses_left--;
+  return Note(borrowed.loan.place, borrowed.loan.standing, offset, length, over);
+}
+
+Take Borrower::Note(uint32_t place, uint32_t standing, uint64_t offset, uint64_t length, bool over) {
   const Take take{.number = ++last_take_,
                   .offset = offset,
                   .length = length,
-                  .place = borrowed.loan.place,
-                  .standing = borrowed.loan.standing,
+                  .place = place,
+                  .standing = standing,
                   .over = over ? 1u : 0u};
   out_.Put(RecordKind::kTook, take);
   return take;
@@ -155,13 +159,41 @@ bool Borrower::StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, ui
   if (!borrowed) return false;
   pool_.RenewForeign(*borrowed->slab, borrowed->loan.offset + offset, length);
   const uint8_t* from = borrowed->slab->data() + borrowed->loan.offset + offset;
-  copies_.push_back({operation, Note(*borrowed, offset, length, false), from, length, std::move(local), {}});
+  copies_.push_back({.operation = operation,
+                     .take = Note(*borrowed, offset, length, false),
+                     .from = from,
+                     .left = length,
+                     .local = std::move(local)});
   return true;
 }
 
-bool Borrower::Cancel(uint64_t operation) {
-  const auto at = std::find_if(copies_.begin(), copies_.end(),
-                               [&](const Copy& copy) { return copy.operation == operation; });
+Status Borrower::StartWrite(const WriteLent& asked, TagTable::Use use) {
+  const auto slab = slabs_.find(asked.slab);
+  if (slab == slabs_.end()) return Violation("a write is out of a slab that was never handed over");
+  Region& region = *slab->second;
+  const uint64_t length = asked.request.length;
+  if (asked.offset > region.length() || length > region.length() - asked.offset) {
+    return Violation("a write is out of memory that is not within its slab");
+  }
+  if (asked.place >= kLoansMax) return Violation("a write is out of a loan that has no place");
+  if (writes_ >= kOperationsMax) return Violation("the peer has more writes outstanding than allowed");
+  // It stands until we answer, so nobody has to know beforehand that we look.
+  own_.looking(asked.place).fetch_add(1, std::memory_order_seq_cst);
+  pool_.RenewForeign(region, asked.offset, length);
+  copies_.push_back({.operation = asked.request.number,
+                     .take = Note(asked.place, asked.standing, 0, length, false),
+                     .from = region.data() + asked.offset,
+                     .left = length,
+                     .write = std::move(use),
+                     .notify = asked.request.notify != 0});
+  writes_++;
+  return {};
+}
+
+bool Borrower::Cancel(uint64_t number, bool of_peer) {
+  const auto at = std::find_if(copies_.begin(), copies_.end(), [&](const Copy& copy) {
+    return copy.operation == number && copy.write.has_value() == of_peer;
+  });
   if (at == copies_.end()) return false;
   at->canceled = true;
   return true;
@@ -174,14 +206,15 @@ void Borrower::Pump(Round& round) {
     Status status;
     if (copy.canceled) {
       status = EndedWith(Code::kAborted);
-    } else if (!Stands(copy.take.place, copy.take.standing)) {
+    } else if (!Stands(copy.take.place, copy.take.standing) ||
+               (copy.write && copy.write->revoked(round.now))) {
       status = EndedWith(Code::kTagRevoked);
     } else {
-      const SliceCursor::Piece piece = copy.cursor.Next(copy.local, std::min(copy.left, kCopyBytes));
+      const SliceCursor::Piece piece = copy.cursor.Next(copy.into(), std::min(copy.left, kCopyBytes));
       status = piece.slice->buffer->region().Check();
       if (status.ok()) {
         std::memcpy(piece.data(), copy.from, piece.length);
-        copy.cursor.Advance(copy.local, piece.length);
+        copy.cursor.Advance(copy.into(), piece.length);
         copy.from += piece.length;
         copy.left -= piece.length;
         round.budget -= int64_t(piece.length);
@@ -202,6 +235,14 @@ void Borrower::Pump(Round& round) {
 void Borrower::FinishCopy(Copy copy, Status status) {
   EndLook(copy.take.place);
   out_.Put(RecordKind::kGaveBack, copy.take);
+  if (copy.write) {
+    writes_--;
+    const uint32_t tag_index = copy.write->index();
+    copy.write.reset();
+    out_.Put(RecordKind::kWriteDone, Outcome{copy.operation, 0, uint32_t(status.code())});
+    if (copy.notify && status.ok()) listener_.notified(tag_index);
+    return;
+  }
   copy.local.clear();
   listener_.completed({copy.operation, std::move(status), 0});
 }

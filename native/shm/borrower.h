@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -24,6 +25,8 @@ class Borrower final : public ViewOwner {
  public:
   struct Listener {
     std::function<void(Completion)> completed;
+    // A write of the peer's has ended well, and is to be told of.
+    std::function<void(uint32_t tag_index)> notified;
     // There is something to write that nobody asked for just now.
     std::function<void()> touched;
   };
@@ -53,8 +56,11 @@ class Borrower final : public ViewOwner {
   // round.
   bool StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, uint64_t length,
                  std::vector<Slice>& local);
-  // Ends a copy: true if there is one of this number.
-  bool Cancel(uint64_t operation);
+  // The peer writes out of memory that it lends for it, to where `use` says. Answered in a round.
+  Status StartWrite(const WriteLent& asked, TagTable::Use use);
+  // Ends a copy, of ours or for a write of the peer's: true if there is one of this number.
+  bool Cancel(uint64_t operation) { return Cancel(operation, false); }
+  bool CancelWrite(uint64_t number) { return Cancel(number, true); }
   // Copies within the budget.
   void Pump(Round& round);
   bool copying() const { return !copies_.empty(); }
@@ -86,9 +92,13 @@ class Borrower final : public ViewOwner {
     Take take;
     const uint8_t* from = nullptr;
     uint64_t left = 0;
-    std::vector<Slice> local;
-    SliceCursor cursor;
+    std::vector<Slice> local{};
+    SliceCursor cursor{};
+    std::optional<TagTable::Use> write{};  // of a write of the peer's: where to, instead of `local`
+    bool notify = false;
     bool canceled = false;
+
+    const std::vector<Slice>& into() const { return write ? write->slices() : local; }
   };
 
   // What may be looked at now; from here on the owner knows that somebody does. Null: it may not.
@@ -97,7 +107,9 @@ class Borrower final : public ViewOwner {
   // Beyond this the owner would take us for a bad peer.
   bool MayTake() const;
   bool Stands(uint32_t place, uint32_t standing) const;
+  bool Cancel(uint64_t number, bool of_peer);
   Take Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over);
+  Take Note(uint32_t place, uint32_t standing, uint64_t offset, uint64_t length, bool over);
   void FinishCopy(Copy copy, Status status);
 
   MemoryPool& pool_;
@@ -109,6 +121,7 @@ class Borrower final : public ViewOwner {
   std::unordered_map<Tag, Borrowed, TagHash, TagEqual> loans_;
   std::unordered_map<uint64_t, Take> views_;
   std::deque<Copy> copies_;  // the first is being copied
+  size_t writes_ = 0;        // of those, for writes of the peer's
   uint64_t last_take_ = 0;
 };
 

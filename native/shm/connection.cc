@@ -26,14 +26,13 @@ Connection::Link::Link(Connection& owner, Segment own_segment, Segment peer_segm
       out(own_segment, peer_segment, owner.socket_.get()),
       in(own_segment, peer_segment),
       lender(owner.reactor_.context, out, own_segment, peer_segment, owner.socket_.get(), trusted),
-      borrower(owner.reactor_.context.pool, owner.reactor_.stats, out, own_segment, peer_segment,
-               {[&owner](Completion completion) { owner.OnCompletion(std::move(completion)); },
-                [&owner] { owner.MakeAwake(); }}),
+      borrower(
+          owner.reactor_.context.pool, owner.reactor_.stats, out, own_segment, peer_segment,
+          {[&owner](Completion completion) { owner.OnCompletion(std::move(completion)); },
+           [&owner](uint32_t tag_index) { owner.OnNotified(tag_index); }, [&owner] { owner.MakeAwake(); }}),
       transfers(owner.reactor_.context, owner.reactor_.stats, owner.reactor_.round, out,
                 {[&owner](Completion completion) { owner.OnCompletion(std::move(completion)); },
-                 [&owner](uint32_t tag_index) {
-                   if (owner.handle_) owner.reactor_.events->OnNotified(*owner.handle_, tag_index);
-                 }}) {}
+                 [&owner](uint32_t tag_index) { owner.OnNotified(tag_index); }}) {}
 
 Connection::~Connection() = default;
 
@@ -81,7 +80,17 @@ Status Connection::PostWrite(uint64_t operation, std::vector<Slice> local, const
                              bool notify) {
   if (!open()) return NotOpen("post");
   MakeAwake();
-  return link_->transfers.PostWrite(operation, std::move(local), remote, notify);
+  Status valid = ValidateRemote(remote);
+  if (valid.ok()) valid = ValidateLocal(local, remote.length, false);
+  if (!valid.ok()) return valid;
+  WriteLent lent;
+  // What is one record is sooner written than lent.
+  if (remote.length <= kDataBytesMax || !link_->lender.LendForWrite(operation, local, lent)) {
+    return link_->transfers.PostWrite(operation, std::move(local), remote, notify);
+  }
+  Status posted = link_->transfers.PostWriteLent(operation, std::move(local), remote, notify, lent);
+  if (!posted.ok()) link_->lender.EndWrite(operation);
+  return posted;
 }
 
 Status Connection::PostAtomic(uint64_t operation, const RemoteSlice& remote, const AtomicRequest& request) {
@@ -286,10 +295,31 @@ Status Connection::OnRecord(const RingReader::Record& record) {
     case RecordKind::kGaveBack:
     case RecordKind::kSlabGone:
       return OnLoanRecord(record);
+    case RecordKind::kWriteLent: {
+      WriteLent asked;
+      if (!CopyBody(record, asked)) break;
+      return over() ? Status() : OnWriteLent(asked);
+    }
+    case RecordKind::kCancel: {
+      Number number;
+      if (CopyBody(record, number) && link_->borrower.CancelWrite(number.number)) return {};
+      [[fallthrough]];
+    }
     default:
       return over() ? Status() : link_->transfers.OnRecord(record);
   }
-  return Violation("a goodbye has not the length of its kind");
+  return Violation("a record has not the length of its kind");
+}
+
+Status Connection::OnWriteLent(const WriteLent& asked) {
+  if (!link_->transfers.bound()) return Violation("a write came before the peer was authenticated");
+  // Its slab was handed over before the write was told of, on the other way.
+  if (!link_->borrower.HasSlab(asked.slab)) ReceivePackets();
+  if (over()) return {};
+  Result<TagTable::Use> use = link_->transfers.Begin(asked.request, Access::kWrite);
+  if (use.ok()) return link_->borrower.StartWrite(asked, std::move(*use));
+  link_->transfers.Answer(RecordKind::kWriteDone, asked.request.number, use.status().code());
+  return {};
 }
 
 Status Connection::OnLoanRecord(const RingReader::Record& record) {
@@ -315,7 +345,12 @@ Status Connection::OnLoanRecord(const RingReader::Record& record) {
 }
 
 void Connection::OnCompletion(Completion completion) {
+  link_->lender.EndWrite(completion.operation);
   if (handle_) reactor_.events->OnCompletion(*handle_, std::move(completion));
+}
+
+void Connection::OnNotified(uint32_t tag_index) {
+  if (handle_) reactor_.events->OnNotified(*handle_, tag_index);
 }
 
 // The frame is copied before anybody looks at it: the peer could change it meanwhile.

@@ -104,7 +104,9 @@ class Connection final : public Watched {
   void ReadRing();
   Status OnRecord(const RingReader::Record& record);
   Status OnLoanRecord(const RingReader::Record& record);
+  Status OnWriteLent(const WriteLent& asked);
   void OnCompletion(Completion completion);
+  void OnNotified(uint32_t tag_index);
   // Nothing that this side posted is under way.
   bool drained() const { return link_->transfers.outstanding() == 0 && !link_->borrower.copying(); }
   void OnFrame(const RingReader::Record& record);

@@ -47,30 +47,38 @@ std::optional<uint32_t> Lender::TakePlace() {
   return uint32_t(places_.size() - 1);
 }
 
-bool Lender::OnTagExported(const Tag& tag, const TagOptions& options) {
-  if (!requester_ || options.access != Access::kRead || options.slices.size() != 1) return false;
-  if (out_.crowded()) return false;
-  if (options.audience.kind != Audience::Kind::kSession || options.audience.session != requester_->session)
-    return false;
-  const Slice& slice = options.slices.front();
+// The place of the loan; none if this memory cannot be lent.
+std::optional<uint32_t> Lender::Lend(const Slice& slice) {
+  if (!requester_ || out_.crowded()) return std::nullopt;
   Region& region = slice.buffer->region();
-  if (region.kind() != Region::Kind::kSlab || !MayShow(*slice.buffer.get())) return false;
+  if (region.kind() != Region::Kind::kSlab || !MayShow(*slice.buffer.get())) return std::nullopt;
   const std::optional<uint32_t> number = TakePlace();
-  if (!number) return false;
+  if (!number) return std::nullopt;
   if (!HandOver(region)) {
     free_.push_back(*number);
-    return false;
+    return std::nullopt;
   }
   Place& place = places_[*number];
-  place.tag = tag;
+  place.tag.reset();
   place.buffer = slice.buffer.get();
   place.length = slice.length;
   place.stands = true;
+  return number;
+}
+
+bool Lender::OnTagExported(const Tag& tag, const TagOptions& options) {
+  if (!requester_ || options.access != Access::kRead || options.slices.size() != 1) return false;
+  if (options.audience.kind != Audience::Kind::kSession || options.audience.session != requester_->session)
+    return false;
+  const Slice& slice = options.slices.front();
+  const std::optional<uint32_t> number = Lend(slice);
+  if (!number) return false;
+  places_[*number].tag = tag;
   by_index_.emplace(IndexOf(tag), *number);
   out_.Put(RecordKind::kLoan, Loan{.tag = tag.bytes,
                                    .place = *number,
                                    .standing = own_.standing(*number).load(std::memory_order_relaxed),
-                                   .slab = region.id(),
+                                   .slab = slice.buffer->region().id(),
                                    .uses = options.uses,
                                    .offset = slice.buffer->offset() + slice.offset,
                                    .length = slice.length,
@@ -83,16 +91,44 @@ void Lender::OnTagEnded(uint32_t index) {
   if (at == by_index_.end()) return;
   const uint32_t number = at->second;
   by_index_.erase(at);
+  // The tag holds the memory until this call is over.
+  places_[number].held = BufferRef(places_[number].buffer);
+  TakeBack(number);
+}
+
+bool Lender::LendForWrite(uint64_t operation, const std::vector<Slice>& local, WriteLent& where) {
+  if (local.size() != 1 || writes_.contains(operation)) return false;
+  const Slice& slice = local.front();
+  const std::optional<uint32_t> number = Lend(slice);
+  if (!number) return false;
+  places_[*number].held = slice.buffer;
+  writes_.emplace(operation, *number);
+  where.place = *number;
+  where.standing = own_.standing(*number).load(std::memory_order_relaxed);
+  where.slab = slice.buffer->region().id();
+  where.offset = slice.buffer->offset() + slice.offset;
+  return true;
+}
+
+void Lender::EndWrite(uint64_t operation) {
+  const auto at = writes_.find(operation);
+  if (at == writes_.end()) return;
+  const uint32_t number = at->second;
+  writes_.erase(at);
+  TakeBack(number);
+}
+
+// The memory is held.
+void Lender::TakeBack(uint32_t number) {
   Place& place = places_[number];
   place.stands = false;
-  // The tag holds the memory until this call is over.
-  place.held = BufferRef(std::exchange(place.buffer, nullptr));
+  place.buffer = nullptr;
   held_++;
   own_.standing(number).fetch_add(1, std::memory_order_seq_cst);
   Settle(number);
 }
 
-// Lets the memory go, and the place, when the tag has ended and nobody looks.
+// Lets the memory go, and the place, when the loan has ended and nobody looks.
 void Lender::Settle(uint32_t number) {
   Place& place = places_[number];
   if (place.stands || !place.held || place.takes > 0) return;
@@ -125,18 +161,18 @@ Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) 
   if (take.length == 0 || take.offset > place.length || take.length > place.length - take.offset) {
     return Violation("more was taken than was lent");
   }
-  stats.operations_served++;
+  if (place.tag) stats.operations_served++;
   stats.bytes_sent += take.length;
   // Counts the use, unless the tag has ended meanwhile: then nothing is to be counted.
-  if (place.stands && requester_) {
-    (void)context_.tags.Begin(place.tag, *requester_, Access::kRead, take.offset, take.length,
+  if (place.tag && place.stands && requester_) {
+    (void)context_.tags.Begin(*place.tag, *requester_, Access::kRead, take.offset, take.length,
                               kLooks | take.number, now);
   }
   if (take.over != 0) {
     Settle(take.place);
     return {};
   }
-  if (takes_.size() >= kTakesMax) return Violation("too much is looked at at a time");
+  if (takes_.size() >= kTakesMax + kOperationsMax) return Violation("too much is looked at at a time");
   BufferRef buffer = place.stands ? BufferRef(place.buffer) : place.held;
   if (!takes_.emplace(take.number, std::move(buffer)).second)
     return Violation("a look has the number of another");

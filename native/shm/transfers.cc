@@ -88,6 +88,17 @@ Status Transfers::PostWrite(uint64_t operation, std::vector<Slice> local, const 
   return {};
 }
 
+Status Transfers::PostWriteLent(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote,
+                                bool notify, WriteLent lent) {
+  Result<Asked*> asked = Admit(RecordKind::kWrite, operation, remote, std::move(local));
+  if (!asked.ok()) return asked.status();
+  (*asked)->left = 0;
+  (*asked)->lent = true;
+  lent.request = RequestFor(operation, remote, notify);
+  out_.Put(RecordKind::kWriteLent, lent);
+  return {};
+}
+
 Status Transfers::PostAtomic(uint64_t operation, const RemoteSlice& remote, const AtomicRequest& request) {
   if (remote.length != sizeof(uint64_t)) {
     return Status::Error(Code::kInvalidArgument, "post", "an atomic works on 8 bytes");
@@ -106,7 +117,7 @@ void Transfers::Cancel(uint64_t operation) {
   if (asked.kind == RecordKind::kAtomic) return;  // one record: it has happened, or is about to
   if (asked.kind == RecordKind::kWrite) {
     // The owner says how it ended, unless all of it is there already, and then too.
-    if (asked.left == 0) return;
+    if (asked.left == 0 && !asked.lent) return;
     StopSending(false, operation);
     asked.left = 0;
     if (asked.unannounced) {

@@ -32,11 +32,18 @@ class Transfers {
   // As Endpoint has them.
   Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local);
   Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote, bool notify);
+  // The owner fetches the bytes from where `lent` says.
+  Status PostWriteLent(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote, bool notify,
+                       WriteLent lent);
   Status PostAtomic(uint64_t operation, const RemoteSlice& remote, const AtomicRequest& request);
   void Cancel(uint64_t operation);
 
   // What the peer says. What cannot be is a kProtocolViolation.
   Status OnRecord(const RingReader::Record& record);
+  bool bound() const { return requester_.has_value(); }
+  // Asks for the right to what the peer wants; a refusal is for it to hear.
+  Result<TagTable::Use> Begin(const Request& request, Access access);
+  void Answer(RecordKind kind, uint64_t number, Code status, uint64_t value = 0);
 
   // Moves what there is room for, within the budget.
   void Pump();
@@ -64,6 +71,7 @@ class Transfers {
     SliceCursor cursor;
     uint64_t left = 0;
     std::optional<Request> unannounced;  // of a write: the owner does not know of it
+    bool lent = false;                   // of a write: the owner fetches the bytes
     bool discarding = false;             // of a read: bytes still come, and go nowhere
     bool answered = false;               // its end was told
     Status failure;                      // of a read: how it ends once the owner has stopped
@@ -91,12 +99,10 @@ class Transfers {
   Status OnReadData(uint64_t number, const uint8_t* bytes, uint64_t length);
   Status OnWriteData(uint64_t number, const uint8_t* bytes, uint64_t length);
   Status OnOutcome(RecordKind kind, const Outcome& outcome);
-  Result<TagTable::Use> Begin(const Request& request, Access access);
   void RefuseWrite(uint64_t number, Served& served, Code why);
   bool SendSome(const Sender& sender);
   bool SendPart(RecordKind kind, uint64_t number, const std::vector<Slice>& slices, SliceCursor& cursor,
                 uint64_t& left, Status& failed);
-  void Answer(RecordKind kind, uint64_t number, Code status, uint64_t value = 0);
   void StopSending(bool serving, uint64_t number);
   void Tell(std::unordered_map<uint64_t, Asked>::iterator asked, Status status, uint64_t value = 0);
 

@@ -13,7 +13,7 @@
 namespace splitplane::shm {
 
 inline constexpr uint32_t kMagic = 0x6d687373;  // "sshm"
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 
 // Of the data of one direction. It fits in a second-level cache together with what is copied through it.
 inline constexpr uint32_t kRingBytes = 512 * 1024;
@@ -69,6 +69,7 @@ enum class RecordKind : uint32_t {
   kAtomicDone,  // Outcome
   kCancel,      // Number
   kGoodbye,     // Outcome: the last frame has come; loans live on until they are given back
+  kWriteLent,   // WriteLent: as kWrite, but the owner fetches the bytes
 };
 
 // Before every body. A body begins and ends at a multiple of 8, and never goes around the end of the ring.
@@ -125,6 +126,18 @@ struct AtomicAsked {
 };
 static_assert(sizeof(AtomicAsked) == 88);
 
+// A write out of memory that is lent for it, without a tag: `request.length` bytes from `offset` of a slab.
+// The loan stands until the write has ended.
+struct WriteLent {
+  Request request;
+  uint64_t offset = 0;
+  uint32_t place = 0;
+  uint32_t standing = 0;
+  uint32_t slab = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(WriteLent) == 88);
+
 struct Outcome {
   uint64_t number = 0;
   uint64_t value = 0;   // of an atomic: the word before
@@ -133,6 +146,6 @@ struct Outcome {
 };
 static_assert(sizeof(Outcome) == 24);
 
-static_assert(std::is_trivially_copyable_v<Loan> && std::is_trivially_copyable_v<AtomicAsked>);
+static_assert(std::is_trivially_copyable_v<Loan> && std::is_trivially_copyable_v<WriteLent>);
 
 }  // namespace splitplane::shm

@@ -141,7 +141,7 @@ class FuzzPeer {
     return true;
   }
   void Say(const std::vector<Tag>& tags) {
-    const auto kind = RecordKind(input_.Byte() % (uint32_t(RecordKind::kGoodbye) + 2));
+    const auto kind = RecordKind(input_.Byte() % (uint32_t(RecordKind::kWriteLent) + 2));
     const uint8_t how = input_.Byte();
     std::vector<uint8_t> body = Body(kind, (how & 1) == 0, tags);
     if ((how & 2) != 0) body.resize(input_.Number() % (kBodyBytesMax + 9), uint8_t(how));
@@ -233,6 +233,12 @@ class FuzzPeer {
       case RecordKind::kRead:
       case RecordKind::kWrite:
         return Flat(plausible ? PlausibleRequest(tags) : input_.Raw<Request>());
+      case RecordKind::kWriteLent: {
+        if (!plausible) return Flat(input_.Raw<WriteLent>());
+        const Loan loan = PlausibleLoan();
+        WriteLent asked{PlausibleRequest(tags), loan.offset, loan.place, loan.standing, loan.slab};
+        return Flat(asked);
+      }
       case RecordKind::kAtomic: {
         if (!plausible) return Flat(input_.Raw<AtomicAsked>());
         const AtomicAsked asked{PlausibleRequest(tags), input_.Number(), input_.Number(),

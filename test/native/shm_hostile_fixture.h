@@ -24,6 +24,7 @@ using shm::RawPeer;
 using shm::RecordKind;
 using shm::Request;
 using shm::Take;
+using shm::WriteLent;
 
 inline constexpr uint64_t kSession = 7;
 inline constexpr uint64_t kSlabBytes = 64 * 1024;
@@ -127,6 +128,7 @@ class ShmHostileTest : public testing::Test {
     endpoint_.reset();
     listener_.reset();
     kept_.clear();
+    target_.Reset();
     side_->tags.RevokeAll();
     Settle();
     EXPECT_EQ(side_->pool.stats().buffer_count, 0u);
@@ -165,12 +167,21 @@ class ShmHostileTest : public testing::Test {
     return loan;
   }
 
+  // A write of 100 bytes out of it into memory of the side, `target_`.
+  WriteLent WriteOutOf(const Loan& loan) {
+    target_ = side_->Filled(100, 4);
+    const Tag tag = side_->Export(Access::kWrite, {Whole(target_)});
+    return {
+        .request = {.number = 1, .length = 100, .tag = tag.bytes}, .place = loan.place, .slab = loan.slab};
+  }
+
   const shm::Holdings before_ = shm::CountHoldings();
   std::unique_ptr<Side> side_;
   std::unique_ptr<RawPeer> raw_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Endpoint> endpoint_;
   std::vector<Tag> kept_;
+  BufferRef target_;
 };
 
 }  // namespace splitplane::conformance

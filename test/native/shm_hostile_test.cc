@@ -42,7 +42,7 @@ TEST_F(ShmHostileTest, GreetingsThatAreNone) {
   ends("no magic", {.magic = 1}, 16, good.get(), std::nullopt);
   ends("too short", {}, 15, good.get(), std::nullopt);
   ends("too long", {}, 17, good.get(), std::nullopt);
-  ends("another version", {.version = 2}, 16, good.get(), Code::kVersionUnsupported);
+  ends("another version", {.version = shm::kVersion + 1}, 16, good.get(), Code::kVersionUnsupported);
   ends("another ring", {.ring_bytes = 4096}, 16, good.get(), Code::kVersionUnsupported);
   ends("no descriptor", {}, 16, -1, Code::kProtocolViolation);
   ends("a status", {.status = 1}, 16, good.get(), Code::kProtocolViolation);
@@ -106,7 +106,7 @@ TEST_F(ShmHostileTest, AnswersThatAreNone) {
     Code code;
   } answers[] = {
       {"no magic", {.magic = 1}, true, Code::kVersionUnsupported},
-      {"another version", {.version = 2}, true, Code::kVersionUnsupported},
+      {"another version", {.version = shm::kVersion + 1}, true, Code::kVersionUnsupported},
       {"another ring", {.ring_bytes = 1}, true, Code::kVersionUnsupported},
       {"no descriptor", {}, false, Code::kProtocolViolation},
       {"a short segment", {}, true, Code::kProtocolViolation},
@@ -164,10 +164,10 @@ TEST_F(ShmHostileTest, Records) {
   Try("longer than what is there", [&] { head({9, RecordKind::kFrame}, 16); });
   Try("longer than any", [&] { head({shm::kBodyBytesMax + 1, RecordKind::kFrame}, shm::kRingBytes); });
   Try("padding beyond the end", [&] { head({UINT32_MAX, RecordKind::kPad}, shm::kRingBytes); });
-  for (const uint32_t kind : {0u, 17u, 0x80000000u, UINT32_MAX}) {
+  for (const uint32_t kind : {0u, uint32_t(RecordKind::kWriteLent) + 1, 0x80000000u, UINT32_MAX}) {
     Try("no known kind", [&] { raw_->PutZeros(RecordKind(kind), 16); });
   }
-  for (uint32_t kind = uint32_t(RecordKind::kLoan); kind <= uint32_t(RecordKind::kGoodbye); kind++) {
+  for (uint32_t kind = uint32_t(RecordKind::kLoan); kind <= uint32_t(RecordKind::kWriteLent); kind++) {
     SCOPED_TRACE(kind);
     Try("too short", [&] { raw_->PutZeros(RecordKind(kind), 7); });
     const bool bulk = RecordKind(kind) == RecordKind::kReadData || RecordKind(kind) == RecordKind::kWriteData;
@@ -202,6 +202,74 @@ TEST_F(ShmHostileTest, Operations) {
     Try(
         "before anybody knows who asks", [&] { raw_->Put(kind, Request{.number = 1, .length = 8}); }, false);
   }
+}
+
+// Goal: a write out of memory that was not lent for it, or beyond the rules, ends the connection, before
+// anything is looked at.
+TEST_F(ShmHostileTest, WritesOutOfLentMemory) {
+  const auto writes = [&](const char* name, const std::function<void(WriteLent&)>& change) {
+    Try(name, [&] {
+      WriteLent asked = WriteOutOf(HandOver());
+      change(asked);
+      raw_->Put(RecordKind::kWriteLent, asked);
+    });
+  };
+  writes("out of a slab that is not here", [](WriteLent& asked) { asked.slab = 2; });
+  writes("from beyond the slab", [](WriteLent& asked) { asked.offset = kSlabBytes + 1; });
+  writes("to beyond the slab", [](WriteLent& asked) { asked.offset = kSlabBytes - 99; });
+  writes("around the end of all numbers", [](WriteLent& asked) { asked.offset = UINT64_MAX - 49; });
+  writes("at no place", [](WriteLent& asked) { asked.place = shm::kLoansMax; });
+  Try("more than may be under way", [&] {
+    side_->budget = 1;  // a round ends one of them
+    WriteLent asked = WriteOutOf(HandOver());
+    for (uint32_t i = 0; i <= shm::kOperationsMax + 100; i++) {
+      asked.request.number = i;
+      raw_->Put(RecordKind::kWriteLent, asked);
+    }
+  });
+  Try("a slab is gone that is being written out of", [&] {
+    const Loan loan = HandOver();
+    raw_->Put(RecordKind::kWriteLent, WriteOutOf(loan));
+    raw_->Put(RecordKind::kSlabGone, Number{loan.slab});
+  });
+  Try(
+      "before anybody knows who asks",
+      [&] { raw_->Put(RecordKind::kWriteLent, WriteLent{.request = {.number = 1, .length = 8}}); }, false);
+}
+
+// Goal: what ends a write out of lent memory without harm to the connection: no right to the target, a loan
+// that does not stand, and being canceled. Each is answered once, and nothing is written.
+TEST_F(ShmHostileTest, WritesThatAreRefused) {
+  Connect(false);
+  const Loan loan = HandOver();
+  const auto answer = [&](WriteLent asked, bool cancel) {
+    raw_->Put(RecordKind::kWriteLent, asked);
+    if (cancel) raw_->Put(RecordKind::kCancel, Number{asked.request.number});
+    Settle();
+    Outcome outcome{.number = 0, .status = 0};
+    EXPECT_TRUE(raw_->Take(RecordKind::kWriteDone, outcome));
+    EXPECT_EQ(outcome.number, asked.request.number);
+    Outcome another;
+    EXPECT_FALSE(raw_->Take(RecordKind::kWriteDone, another));
+    EXPECT_EQ(raw_->peer->looking(asked.place).load(), 0u);
+    return Code(outcome.status);
+  };
+  WriteLent good = WriteOutOf(loan);
+  WriteLent unknown = good;
+  unknown.request.tag[Tag::kSecretAt] ^= 1;
+  EXPECT_EQ(answer(unknown, false), Code::kTagUnknown);
+  WriteLent beyond = good;
+  beyond.request.offset = 1;
+  EXPECT_EQ(answer(beyond, false), Code::kTagBounds);
+  WriteLent over = good;
+  over.standing = 5;
+  EXPECT_EQ(answer(over, false), Code::kTagRevoked);
+  EXPECT_EQ(answer(good, true), Code::kAborted);
+  EXPECT_TRUE(Contents(target_) == PatternBytes(4, 0, 100));
+  EXPECT_EQ(answer(good, false), Code::kOk);
+  EXPECT_TRUE(Contents(target_) == std::vector<uint8_t>(100, 0));
+  ExpectAlive();
+  End();
 }
 
 // Goal: what a read gets is what was asked for, and no byte more, however the owner answers.
@@ -359,7 +427,7 @@ TEST_F(ShmHostileTest, Takes) {
   });
   Try("more than anybody looks at", [&] {
     const Loan loan = Lend();
-    for (uint64_t i = 0; i <= shm::kTakesMax && side_->closed.empty(); i++) {
+    for (uint64_t i = 0; i <= shm::kTakesMax + shm::kOperationsMax && side_->closed.empty(); i++) {
       if (raw_->out->Put(RecordKind::kTook, TakeOf(loan, i))) continue;
       Settle();
       i--;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 // As TransportTest::Connect() binds them.
-constexpr uint64_t kClientSession = 2;
+constexpr uint64_t kClientSession = 2, kServerSession = 1;
 
 std::vector<Kind> ShmKinds() {
   std::vector<Kind> kinds;
@@ -185,6 +185,65 @@ TEST_P(ShmLoansTest, ACopyEndsWithItsTag) {
   EXPECT_EQ(server.pool.stats().buffer_count, 1u);
   EXPECT_EQ(End(read).status.code(), Code::kTagRevoked);
   EXPECT_TRUE(ServerIsEmpty());
+}
+
+// Goal: a write out of memory that the peer may see is one copy, made by the receiver; the memory is
+// free when the write has ended. What may not be seen, is in pieces or is little goes by the ring, two
+// copies.
+TEST_P(ShmLoansTest, AWriteOutOfLentMemory) {
+  const BufferRef target = server.Buffer(kMiB);
+  const Tag tag = server.Export(Access::kWrite, {Whole(target)});
+  const auto copies = [&](std::vector<Slice> from, uint64_t length, uint64_t seed) {
+    const uint64_t before = client.transport->stats().bytes_copied + server.transport->stats().bytes_copied;
+    EXPECT_TRUE(End(Write(tag, 0, std::move(from), {.notify = true})).status.ok());
+    EXPECT_TRUE(std::equal(target->data(), target->data() + length, PatternBytes(seed, 0, length).begin()));
+    const uint64_t after = client.transport->stats().bytes_copied + server.transport->stats().bytes_copied;
+    EXPECT_EQ((after - before) % length, 0u);
+    return (after - before) / length;
+  };
+  {
+    const BufferRef lendable = *client.pool.Allocate(kMiB, kServerSession);
+    for (uint64_t i = 0; i < kMiB; i++) lendable->data()[i] = Pattern(20, i);
+    EXPECT_EQ(copies({Whole(lendable)}, kMiB, 20), 1u);
+    EXPECT_EQ(copies({{lendable, 0, 1000}}, 1000, 20), 2u);
+    EXPECT_EQ(copies({{lendable, 0, kMiB / 2}, {lendable, kMiB / 2, kMiB / 2}}, kMiB, 20), 2u);
+  }
+  EXPECT_EQ(client.pool.stats().buffer_count, 0u);
+  std::vector<uint8_t> own = PatternBytes(21, 0, 100'000);
+  const BufferRef user = *client.pool.RegisterUser(own.data(), own.size(), nullptr, nullptr);
+  EXPECT_EQ(copies({Whole(user)}, own.size(), 21), 2u);
+  ASSERT_TRUE(Run([&] { return server.notified.size() == 4; }));
+}
+
+// Goal: a write out of lent memory ends with its tag, when it is canceled, and with the connection, and then
+// nothing is written any more and the memory is free. Method: each in the middle of it.
+TEST_P(ShmLoansTest, AWriteOutOfLentMemoryEndsEarly) {
+  enum class By { kRevoking, kCanceling, kClosing };
+  for (const By by : {By::kRevoking, By::kCanceling, By::kClosing}) {
+    const BufferRef target = server.Buffer(8 * kMiB);
+    const Tag tag = server.Export(Access::kWrite, {Whole(target)});
+    server.budget = 64 * 1024;
+    const uint64_t before = server.transport->stats().bytes_copied;
+    const uint64_t write = Write(tag, 0, {Whole(*client.pool.Allocate(8 * kMiB, kServerSession))});
+    ASSERT_TRUE(Run([&] { return server.transport->stats().bytes_copied > before + kMiB; }));
+    EXPECT_EQ(client.pool.stats().buffer_count, 1u);
+    switch (by) {
+      case By::kRevoking:
+        server.tags.Revoke(tag);
+        EXPECT_EQ(End(write).status.code(), Code::kTagRevoked);
+        break;
+      case By::kCanceling:
+        endpoint->Cancel(write);
+        EXPECT_EQ(End(write).status.code(), Code::kAborted);
+        break;
+      case By::kClosing:
+        remote->Close(Status::Error(Code::kAborted, "test", "in the middle"));
+        EXPECT_EQ(End(write).status.code(), Code::kConnectionLost);
+    }
+    EXPECT_LT(server.transport->stats().bytes_copied, before + 8 * kMiB);
+    EXPECT_TRUE(Run([&] { return client.pool.stats().buffer_count == 0; }));
+    server.budget = UINT64_MAX;
+  }
 }
 
 // Goal: a view belongs to who holds it: it lives on when the connection is closed, and when the owner is

@@ -209,6 +209,33 @@ TEST_F(ShmSecretsTest, ALookThatBeganInTimeHoldsTheMemory) {
   EXPECT_TRUE(side.closed.empty());
 }
 
+// Goal: memory that a write of ours was made out of stays as it is while the peer looks at it, also when the
+// peer has said that the write has ended. Method: the peer's word by hand.
+TEST_F(ShmSecretsTest, MemoryThatIsWrittenOutOfIsHeldForWhoLooks) {
+  Connect();
+  BufferRef memory = Allocate(kMiB, kSession);
+  Tag tag;
+  ASSERT_TRUE(side.accepted.front()->PostWrite(5, {Whole(memory)}, {tag.span(), 0, kMiB}, {}).ok());
+  memory.Reset();
+  while (side.transport->Poll(side, NowNs(), side.budget)) continue;
+  shm::WriteLent asked;
+  ASSERT_TRUE(raw.Take(RecordKind::kWriteLent, asked));
+  EXPECT_EQ(asked.request.length, kMiB);
+  const shm::Take take{.number = 1, .length = kMiB, .place = asked.place, .standing = asked.standing};
+  raw.own->looking(asked.place).store(1);
+  raw.Put(RecordKind::kTook, take);
+  raw.Put(RecordKind::kWriteDone, shm::Outcome{.number = 5});
+  while (side.transport->Poll(side, NowNs(), side.budget)) continue;
+  EXPECT_TRUE(side.completions.at(5).status.ok());
+  EXPECT_EQ(raw.peer->standing(asked.place).load(), asked.standing + 1);
+  EXPECT_EQ(side.pool.stats().buffer_count, 1u);
+  raw.own->looking(asked.place).store(0);
+  raw.Put(RecordKind::kGaveBack, take);
+  while (side.transport->Poll(side, NowNs(), side.budget)) continue;
+  EXPECT_EQ(side.pool.stats().buffer_count, 0u);
+  EXPECT_TRUE(side.closed.empty());
+}
+
 // Goal: whoever looks in vain says so, because the owner may have seen it. Method: an owner by hand, whose
 // word changes before it tells anybody.
 TEST_F(ShmSecretsTest, ALookInVainIsTold) {
