@@ -75,6 +75,10 @@ class [[nodiscard]] Status {
   static Status Error(Code code, const char* operation, std::string detail, int system_errno = 0);
   // From errno, with the code that errno means for this operation (kSystem when it means nothing special).
   static Status Errno(const char* operation, int system_errno, std::string detail = {});
+  // The peer broke a rule that it agreed to; `sentence` is the rule.
+  static Status Violation(const char* operation, const char* sentence) {
+    return Error(Code::kProtocolViolation, operation, sentence);
+  }
   // Back-pressure: nothing is wrong, try again after the next completion. Never allocates.
   static Status NoResource();
 

@@ -36,8 +36,6 @@ bool AllZero(ConstBytes bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
 }
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "frame", sentence); }
-
 // Over all of the frame with the checksum's own field zero. `head` is at least a head.
 uint32_t FrameCrc(ConstBytes head, ConstBytes rest) {
   static constexpr uint8_t kZeros[sizeof(uint32_t)] = {};
@@ -63,18 +61,18 @@ void LoadPart(const uint8_t* at, MessageHead& out) {
 }
 
 Status CheckPart(const MessageHead& head, ConstBytes part) {
-  if (head.message == 0) return Violation("a message has the id 0, which is none");
+  if (head.message == 0) return Status::Violation("frame", "a message has the id 0, which is none");
   if (head.offset > head.total || part.size() > head.total - head.offset) {
-    return Violation("a part of a message ends beyond the message");
+    return Status::Violation("frame", "a part of a message ends beyond the message");
   }
-  if (part.empty() && head.total != 0) return Violation("a part of a message is empty");
+  if (part.empty() && head.total != 0) return Status::Violation("frame", "a part of a message is empty");
   return {};
 }
 
 }  // namespace
 
 Status DecodeFrame(ConstBytes bytes, Frame& out) {
-  if (bytes.size() < kFrameHeadBytes) return Violation("a frame is shorter than a head");
+  if (bytes.size() < kFrameHeadBytes) return Status::Violation("frame", "a frame is shorter than a head");
   // First, so that damage is not taken for malice.
   if (LoadLittle<uint32_t>(bytes.data() + kFrameCrcAt) != FrameCrc(bytes, {})) {
     return Status::Error(
@@ -83,14 +81,14 @@ Status DecodeFrame(ConstBytes bytes, Frame& out) {
         "it happens again look at the network between both hosts");
   }
   const uint8_t type = bytes[kFrameTypeAt];
-  if (type == 0 || type > kFrameTypeLast) return Violation("a frame is of no known type");
+  if (type == 0 || type > kFrameTypeLast) return Status::Violation("frame", "a frame is of no known type");
   if (bytes[kFrameFlagsAt] != 0 ||
       !AllZero(bytes.subspan(kFrameReservedAt, kFrameCrcAt - kFrameReservedAt))) {
-    return Violation("a frame has reserved bits that are not zero");
+    return Status::Violation("frame", "a frame has reserved bits that are not zero");
   }
   const Rule& rule = kRules[type];
   if (bytes.size() < rule.bytes_min || (rule.exact && bytes.size() != rule.bytes_min)) {
-    return Violation("a frame has a length that its type does not have");
+    return Status::Violation("frame", "a frame has a length that its type does not have");
   }
   out.type = FrameType(type);
   out.acknowledged = LoadLittle<uint64_t>(bytes.data() + kFrameAcknowledgedAt);
@@ -123,11 +121,12 @@ Status DecodeMessageHead(const Frame& frame, MessageHead& out, ConstBytes& part)
   out.attachment_count = LoadLittle<uint16_t>(at + kMessageAttachmentsAt);
   part = frame.bytes.subspan(kMessageHeadBytes);
   if (!AllZero(frame.bytes.subspan(kMessageReservedAt, kMessageHeadBytes - kMessageReservedAt))) {
-    return Violation("a message has reserved bytes that are not zero");
+    return Status::Violation("frame", "a message has reserved bytes that are not zero");
   }
-  if (out.attachment_count > kAttachmentsMax) return Violation("a message has more than 1024 attachments");
+  if (out.attachment_count > kAttachmentsMax)
+    return Status::Violation("frame", "a message has more than 1024 attachments");
   if (uint64_t{out.attachment_count} * kRowBytes + out.envelope_bytes > out.total) {
-    return Violation("a message is shorter than its envelope and its table of attachments");
+    return Status::Violation("frame", "a message is shorter than its envelope and its table of attachments");
   }
   return CheckPart(out, part);
 }
@@ -145,26 +144,27 @@ Status DecodeBatchHead(const Frame& frame, MessageHead& out, ConstBytes& part) {
   out.batch_count = LoadLittle<uint32_t>(at + kBatchCountAt);
   part = frame.bytes.subspan(kBatchHeadBytes);
   if (!AllZero(frame.bytes.subspan(kBatchReservedAt, kBatchHeadBytes - kBatchReservedAt))) {
-    return Violation("a batch has reserved bytes that are not zero");
+    return Status::Violation("frame", "a batch has reserved bytes that are not zero");
   }
   if (out.batch_count == 0 || out.batch_count > kBatchMessagesMax) {
-    return Violation("a batch has a number of messages outside of 1 to 65536");
+    return Status::Violation("frame", "a batch has a number of messages outside of 1 to 65536");
   }
   if (uint64_t{out.batch_count} * kBatchedLengthBytes > out.total) {
-    return Violation("a batch is shorter than its table of lengths");
+    return Status::Violation("frame", "a batch is shorter than its table of lengths");
   }
   return CheckPart(out, part);
 }
 
 Status CheckBatch(uint32_t count, ConstBytes content) {
   const uint64_t table_bytes = uint64_t{count} * kBatchedLengthBytes;
-  if (table_bytes > content.size()) return Violation("a batch is shorter than its table of lengths");
+  if (table_bytes > content.size())
+    return Status::Violation("frame", "a batch is shorter than its table of lengths");
   uint64_t payload_bytes = 0;
   for (uint64_t at = 0; at < table_bytes; at += kBatchedLengthBytes) {
     payload_bytes += LoadLittle<uint16_t>(content.data() + at);
   }
   if (table_bytes + payload_bytes != content.size()) {
-    return Violation("the messages of a batch do not add up to its length");
+    return Status::Violation("frame", "the messages of a batch do not add up to its length");
   }
   return {};
 }
@@ -179,16 +179,16 @@ Status DecodeContent(const MessageHead& head, ConstBytes content,
     const uint8_t* row = content.data() + i * kRowBytes;
     const uint32_t length = LoadLittle<uint32_t>(row + kRowLengthAt);
     if (row[kRowKindAt] > 1 || !AllZero({row + kRowReservedAt, kRowLengthAt - kRowReservedAt})) {
-      return Violation("an attachment is of no known kind");
+      return Status::Violation("frame", "an attachment is of no known kind");
     }
     attachments[i].is_inline = row[kRowKindAt] == 1;
     if (!attachments[i].is_inline && length > kGrantBytesMax)
-      return Violation("a grant is longer than 256 bytes");
+      return Status::Violation("frame", "a grant is longer than 256 bytes");
     (attachments[i].is_inline ? inline_bytes : grant_bytes) += length;
   }
   const uint64_t table_bytes = attachments.size() * kRowBytes;
   if (table_bytes + grant_bytes + head.envelope_bytes + inline_bytes != head.total) {
-    return Violation("the parts of a message do not add up to its length");
+    return Status::Violation("frame", "the parts of a message do not add up to its length");
   }
   size_t grant_at = table_bytes, inline_at = table_bytes + grant_bytes + head.envelope_bytes;
   for (size_t i = 0; i < attachments.size(); i++) {
@@ -230,7 +230,8 @@ Status DecodeReject(const Frame& frame) {
   const size_t length = LoadLittle<uint16_t>(at + kRejectLengthAt);
   if (length > kReasonBytesMax || frame.bytes.size() != kRejectSentenceAt + length ||
       !AllZero(frame.bytes.subspan(kRejectReservedAt, kRejectSentenceAt - kRejectReservedAt))) {
-    return Violation(
+    return Status::Violation(
+        "frame",
         "a refusal has a sentence of another length than it says, or reserved bytes that are not zero");
   }
   Code code = CodeFromWire(LoadLittle<uint16_t>(at + kRejectCodeAt));
@@ -259,7 +260,8 @@ Status DecodeRelease(const Frame& frame, ConstBytes& tags) {
   const uint32_t count = LoadLittle<uint32_t>(frame.bytes.data() + kReleaseCountAt);
   if (count == 0 || count > kTagsPerReleaseMax || frame.bytes.size() != kReleaseTagsAt + count * Tag::kSize ||
       !AllZero(frame.bytes.subspan(kReleaseReservedAt, kReleaseTagsAt - kReleaseReservedAt))) {
-    return Violation(
+    return Status::Violation(
+        "frame",
         "a release names another number of tags than it carries, or has reserved bytes that are not zero");
   }
   tags = frame.bytes.subspan(kReleaseTagsAt);

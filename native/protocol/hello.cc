@@ -7,8 +7,6 @@
 namespace splitplane {
 namespace {
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "hello", sentence); }
-
 template <size_t N>
 void StoreArray(uint8_t* to, const std::array<uint8_t, N>& from) {
   std::memcpy(to, from.data(), N);
@@ -50,27 +48,30 @@ Status DecodeLists(const Frame& frame, Hello& out) {
   ConstBytes identity, credentials;
   const size_t credentials_length = LoadLittle<uint16_t>(at + kHelloCredentialsLengthAt);
   if (credentials_length > kCredentialsBytesMax)
-    return Violation("a greeting has credentials beyond 4096 bytes");
+    return Status::Violation("hello", "a greeting has credentials beyond 4096 bytes");
   if (!Take(rest, at[kHelloIdentityLengthAt], identity) || !Take(rest, credentials_length, credentials)) {
-    return Violation("a greeting is shorter than its identity and credentials");
+    return Status::Violation("hello", "a greeting is shorter than its identity and credentials");
   }
-  if (!IsPrintable(identity)) return Violation("a greeting has control characters in its identity");
+  if (!IsPrintable(identity))
+    return Status::Violation("hello", "a greeting has control characters in its identity");
   out.identity = Text(identity);
   out.credentials.assign(credentials.begin(), credentials.end());
   const size_t count = at[kHelloEncodingsAt];
-  if (count == 0 || count > kEncodingsMax) return Violation("a greeting names no encoding, or more than 16");
+  if (count == 0 || count > kEncodingsMax)
+    return Status::Violation("hello", "a greeting names no encoding, or more than 16");
   out.encodings.clear();
   for (size_t i = 0; i < count; i++) {
     ConstBytes length, name;
     if (!Take(rest, 1, length) || !Take(rest, length[0], name)) {
-      return Violation("a greeting is shorter than its list of encodings");
+      return Status::Violation("hello", "a greeting is shorter than its list of encodings");
     }
     if (name.empty() || name.size() > kEncodingNameBytesMax || !IsPrintable(name)) {
-      return Violation("a greeting names an encoding with an empty, overlong or unprintable name");
+      return Status::Violation("hello",
+                               "a greeting names an encoding with an empty, overlong or unprintable name");
     }
     out.encodings.push_back(Text(name));
   }
-  if (!rest.empty()) return Violation("a greeting is longer than what it says");
+  if (!rest.empty()) return Status::Violation("hello", "a greeting is longer than what it says");
   return {};
 }
 
@@ -112,20 +113,21 @@ Status DecodeHello(const Frame& frame, Hello& out) {
                              std::to_string(kProtocolVersion) + ": update the older one");
   }
   if (LoadLittle<uint32_t>(at + kHelloReservedAt) != 0) {
-    return Violation("a greeting has reserved bytes that are not zero");
+    return Status::Violation("hello", "a greeting has reserved bytes that are not zero");
   }
   DecodeFixed(at, out);
   if (out.message_bytes_max == 0 || out.window_messages == 0 || out.window_bytes < out.message_bytes_max) {
-    return Violation("a greeting has a limit of zero, or a window smaller than one message");
+    return Status::Violation("hello", "a greeting has a limit of zero, or a window smaller than one message");
   }
   const bool welcome = frame.type == FrameType::kWelcome;
   if (welcome && (out.session == WireSessionId{} || at[kHelloEncodingsAt] != 1)) {
-    return Violation("a welcome names no session, or not exactly one encoding");
+    return Status::Violation("hello", "a welcome names no session, or not exactly one encoding");
   }
   if (welcome && (out.features & ~kFeatures) != 0)
-    return Violation("a welcome chose features that were not offered");
+    return Status::Violation("hello", "a welcome chose features that were not offered");
   if (!welcome && (out.secret != Secret{} || out.epoch != 0 || frame.acknowledged != 0)) {
-    return Violation("a hello carries a secret, an epoch or an acknowledgement, which only a welcome has");
+    return Status::Violation(
+        "hello", "a hello carries a secret, an epoch or an acknowledgement, which only a welcome has");
   }
   return DecodeLists(frame, out);
 }

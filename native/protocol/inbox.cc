@@ -4,16 +4,12 @@
 #include <algorithm>
 
 namespace splitplane {
-namespace {
-
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "frame", sentence); }
-
-}  // namespace
-
 Result<Inbox::Outcome> Inbox::TakeSequence(uint64_t sequence) {
   if (sequence <= last_sequence_) return Outcome::kNothing;
-  if (sequence != last_sequence_ + 1) return Violation("a frame is missing before a sequenced frame");
-  if (assembled_ > 0) return Violation("a message is interrupted by another sequenced frame");
+  if (sequence != last_sequence_ + 1)
+    return Status::Violation("frame", "a frame is missing before a sequenced frame");
+  if (assembled_ > 0)
+    return Status::Violation("frame", "a message is interrupted by another sequenced frame");
   last_sequence_ = sequence;
   return Outcome::kComplete;
 }
@@ -28,8 +24,9 @@ Result<Inbox::Outcome> Inbox::Take(const Frame& frame) {
     if (head.offset == 0) repeated_messages_++;
     return Outcome::kNothing;
   }
-  if (head.sequence != last_sequence_ + 1) return Violation("a frame is missing before a message");
-  if (head.message <= last_message_) return Violation("the ids of messages do not increase");
+  if (head.sequence != last_sequence_ + 1)
+    return Status::Violation("frame", "a frame is missing before a message");
+  if (head.message <= last_message_) return Status::Violation("frame", "the ids of messages do not increase");
   const uint64_t content_max =
       message_bytes_max_ + uint64_t{head.attachment_count} * (kRowBytes + kGrantBytesMax);
   if (head.total > content_max) {
@@ -38,7 +35,7 @@ Result<Inbox::Outcome> Inbox::Take(const Frame& frame) {
         "a message is longer than this side said it takes: send large payloads by reference");
   }
   if (received_messages_ - consumed_messages_ >= window_messages_) {
-    return Violation("the peer sent more messages than it had credits for");
+    return Status::Violation("frame", "the peer sent more messages than it had credits for");
   }
   if (assembled_ == 0 && part.size() == head.total) return Deliver(head, part);
   if (Status status = Assemble(head, part); !status.ok()) return status;
@@ -49,7 +46,7 @@ Result<Inbox::Outcome> Inbox::Take(const Frame& frame) {
 
 Status Inbox::Assemble(const MessageHead& head, ConstBytes part) {
   if (head.offset != assembled_ || (assembled_ > 0 && !head.SameMessage(assembling_))) {
-    return Violation("the parts of a message do not follow each other");
+    return Status::Violation("frame", "the parts of a message do not follow each other");
   }
   if (assembled_ == 0) {
     parts_.clear();
@@ -77,7 +74,7 @@ Result<Inbox::Outcome> Inbox::Deliver(const MessageHead& head, ConstBytes conten
         "a message is longer than this side said it takes: send large payloads by reference");
   }
   if (received_bytes_ - consumed_bytes_ + payload_bytes > window_bytes_) {
-    return Violation("the peer sent more bytes than it had credits for");
+    return Status::Violation("frame", "the peer sent more bytes than it had credits for");
   }
   received_messages_++;
   received_bytes_ += payload_bytes;

@@ -8,12 +8,6 @@
 #include "native/base/check.h"
 
 namespace splitplane {
-namespace {
-
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "frame", sentence); }
-
-}  // namespace
-
 void Outbox::SetPeer(uint32_t message_bytes_max, uint32_t window_messages, uint32_t window_bytes) {
   message_bytes_max_ = message_bytes_max;
   window_messages_ = window_messages;
@@ -211,7 +205,8 @@ void Outbox::Posted(uint32_t bytes) {
 
 Status Outbox::Acknowledge(uint64_t sequence, MessageId& delivered) {
   delivered = 0;
-  if (sequence > posted_sequence_) return Violation("a frame acknowledges what was never sent");
+  if (sequence > posted_sequence_)
+    return Status::Violation("frame", "a frame acknowledges what was never sent");
   while (!sent_.empty() && sent_.front().sequence <= sequence) {
     Item& item = sent_.front();
     if (item.type == FrameType::kMessage || item.type == FrameType::kBatch) {
@@ -234,8 +229,8 @@ Status Outbox::Credit(uint64_t messages, uint64_t bytes) {
   // Who has consumed has received, and says so in the same frame: without this a peer could make us keep
   // everything.
   if (messages > acknowledged_messages_ || bytes > acknowledged_bytes_) {
-    return Violation(
-        "a frame gives credit for messages that were never sent, or that it does not acknowledge");
+    return Status::Violation(
+        "frame", "a frame gives credit for messages that were never sent, or that it does not acknowledge");
   }
   consumed_messages_ = std::max(consumed_messages_, messages);
   consumed_bytes_ = std::max(consumed_bytes_, bytes);

@@ -7,10 +7,6 @@
 namespace splitplane {
 namespace {
 
-Status Violation(const char* sentence) {
-  return Status::Error(Code::kProtocolViolation, "session", sentence);
-}
-
 bool IsSequenced(FrameType type) {
   return type == FrameType::kMessage || type == FrameType::kBatch || type == FrameType::kCancel ||
          type == FrameType::kRelease;
@@ -204,7 +200,8 @@ void Session::OweAck() {
 void Session::OnFrame(Link& link, const Frame& frame) {
   if (link.phase != Link::Phase::kLive) return OnGreetingFrame(link, frame);
   if (frame.type == FrameType::kReject) return End(DecodeReject(frame), Farewell::kGoodOrder);
-  if (close_received_ && IsSequenced(frame.type)) return Fail(Violation("a frame came after the last one"));
+  if (close_received_ && IsSequenced(frame.type))
+    return Fail(Status::Violation("session", "a frame came after the last one"));
   if (!Acknowledge(frame.acknowledged)) return;
   if (!link.confirmed) {
     link.confirmed = true;
@@ -229,7 +226,7 @@ void Session::OnFrame(Link& link, const Frame& frame) {
       closing_ = close_received_ = true;
       return core_.MarkDirty(*this);
     default:
-      return Fail(Violation("a frame of the greeting came after the greeting"));
+      return Fail(Status::Violation("session", "a frame of the greeting came after the greeting"));
   }
 }
 

@@ -8,12 +8,6 @@
 #include "native/transport/operation.h"
 
 namespace splitplane::rdma {
-namespace {
-
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
-}  // namespace
-
 Asker::~Asker() {
   // Before what they register.
   parts_.clear();
@@ -107,7 +101,8 @@ Status Asker::OnRecord(const Record& record) {
   // It may be on its way while the operation was canceled; and whatever it says, nobody is harmed.
   if (!operation || !operation->asked) return {};
   const bool atomic = operation->kind == Kind::kAtomic;
-  if (atomic != (record.kind == Kind::kValue)) return Violation("an answer does not fit its operation");
+  if (atomic != (record.kind == Kind::kValue))
+    return Status::Violation("record", "an answer does not fit its operation");
   switch (record.kind) {
     case Kind::kGrant:
       return OnGrant(*operation, record);
@@ -123,14 +118,15 @@ Status Asker::OnRecord(const Record& record) {
 
 Status Asker::OnGrant(Operation& operation, const Record& record) {
   if (!operation.failure.ok()) return {};
-  if (operation.spans.size() >= kSpansMax) return Violation("the peer grants more than it may at once");
+  if (operation.spans.size() >= kSpansMax)
+    return Status::Violation("record", "the peer grants more than it may at once");
   Span span;
   for (uint32_t i = 0; i < PieceCount(record); i++) {
     span.pieces.push_back(PieceOf(record, i));
     span.length += span.pieces.back().length;
   }
   if (span.length > kSpanBytesMax || span.length > operation.length - operation.granted) {
-    return Violation("the peer grants more than was asked for");
+    return Status::Violation("record", "the peer grants more than was asked for");
   }
   span.begin = span.next = span.sum_next = operation.granted_to;
   if ((record.flags & kFlagChecksum) != 0) {
@@ -148,7 +144,7 @@ Status Asker::OnChecksum(Operation& operation, const Record& record) {
   if (!operation.failure.ok()) return {};
   const uint32_t index = WordAt(record, kSpanIndexAt) - operation.span_first;
   if (index >= operation.spans.size() || operation.spans[index].crc_known) {
-    return Violation("a checksum belongs to no span that is under way");
+    return Status::Violation("record", "a checksum belongs to no span that is under way");
   }
   operation.spans[index].crc_known = true;
   operation.spans[index].crc_expected = WordAt(record, kSpanCrcAt);
@@ -163,7 +159,8 @@ Status Asker::OnEnded(Operation& operation, const Record& record) {
     Fail(operation, EndedWith(record.status));
     return {};
   }
-  if (!operation.awaiting) return Violation("an operation was finished before all of it was moved");
+  if (!operation.awaiting)
+    return Status::Violation("record", "an operation was finished before all of it was moved");
   Complete(operation, {});
   return {};
 }

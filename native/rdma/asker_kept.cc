@@ -6,12 +6,6 @@
 #if SPLITPLANE_HAS_VERBS
 
 namespace splitplane::rdma {
-namespace {
-
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
-}  // namespace
-
 // Whatever needs the owner's word at the end is asked for.
 bool Asker::MayKeep(const Operation& operation) const {
   return operation.kind != Kind::kAtomic && operation.length <= kKeptOperationBytesMax &&
@@ -83,7 +77,7 @@ Status Asker::OnKeep(Operation* operation, const Record& record) {
   }
   if (kept->number == 0 || kept->number == kWithdrawn || operation->offset > kept->length ||
       operation->length > kept->length - operation->offset) {
-    return Violation("what may be kept is not what was asked for");
+    return Status::Violation("record", "what may be kept is not what was asked for");
   }
   operation->asked = false;
   if (MakeRoomForKept()) {

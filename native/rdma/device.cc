@@ -16,7 +16,7 @@ namespace {
 constexpr uint32_t kPiecesPerPartMax = 16;
 constexpr int kReadsMax = 16;
 // In one round; the rest waits for the next.
-constexpr int kEventsMax = 64;
+constexpr int kDeviceEventsMax = 64;
 
 }  // namespace
 
@@ -75,7 +75,7 @@ bool Device::IsLoop(const ibv_qp_attr& path) const {
 
 bool Device::DrainCompletions() {
   bool any = false;
-  for (int i = 0; i < kEventsMax; i++) {
+  for (int i = 0; i < kDeviceEventsMax; i++) {
     ibv_cq* queue = nullptr;
     void* owner = nullptr;
     if (reactor_.library.verbs.get_cq_event(channel_->get(), &queue, &owner) != 0) break;
@@ -87,7 +87,7 @@ bool Device::DrainCompletions() {
 }
 
 void Device::DrainEvents() {
-  for (int i = 0; i < kEventsMax; i++) {
+  for (int i = 0; i < kDeviceEventsMax; i++) {
     ibv_async_event event;
     if (reactor_.library.verbs.get_async_event(context_->get(), &event) != 0) return;
     reactor_.library.verbs.ack_async_event(&event);

@@ -13,8 +13,6 @@ namespace {
 
 constexpr uint32_t kPacketMask = 0xffffff;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "lane", sentence); }
-
 }  // namespace
 
 Lane::Lane(std::shared_ptr<ProtectionDomain> domain, std::shared_ptr<CompletionQueue> queue, const Path& path,
@@ -28,7 +26,8 @@ Lane::Lane(std::shared_ptr<ProtectionDomain> domain, std::shared_ptr<CompletionQ
       owner_(owner) {}
 
 Status Lane::Restart() {
-  if (++epoch_ > kLaneEpochsMax) return Violation("the queue pair for bulk data broke too often");
+  if (++epoch_ > kLaneEpochsMax)
+    return Status::Violation("lane", "the queue pair for bulk data broke too often");
   state_ = State::kWaiting;
   // The old one goes first: nothing of it can arrive after the word to the peer.
   queue_pair_.reset();
@@ -51,7 +50,8 @@ Status Lane::OnRecord(const Record& record, bool& restarted) {
   if ((record.flags & kFlagReady) != 0) {
     // It was on its way while we gave up the queue pair that it speaks of.
     if (state_ == State::kWaiting && record.number + 1 == epoch_) return {};
-    if (state_ != State::kReady || record.number != epoch_) return Violation("a lane is ready too early");
+    if (state_ != State::kReady || record.number != epoch_)
+      return Status::Violation("lane", "a lane is ready too early");
     state_ = State::kUp;
     return {};
   }
@@ -59,7 +59,8 @@ Status Lane::OnRecord(const Record& record, bool& restarted) {
     restarted = true;
     if (Status status = Restart(); !status.ok()) return status;
   }
-  if (state_ != State::kWaiting || record.number != epoch_) return Violation("a lane comes out of turn");
+  if (state_ != State::kWaiting || record.number != epoch_)
+    return Status::Violation("lane", "a lane comes out of turn");
   return Connect(WordAt(record, kLaneQueuePairAt), WordAt(record, kLanePacketAt));
 }
 

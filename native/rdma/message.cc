@@ -39,8 +39,6 @@ constexpr std::array<Rule, kKindLast + 1> kRules = MakeRules();
 constexpr uint8_t kZeros[8] = {};
 constexpr uint32_t kQueuePairBits = 24;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 bool AllZero(ConstBytes bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
 }
@@ -124,7 +122,8 @@ Status DecodeGreeting(ConstBytes bytes) {
   // The connection manager pads: there may be more, which is not looked at.
   if (bytes.size() < kGreetingBytes ||
       std::memcmp(bytes.data() + kGreetingMagicAt, kMagic.data(), kMagic.size()) != 0) {
-    return Violation("a greeting without the magic bytes: the peer does not speak splitplane");
+    return Status::Violation("record",
+                             "a greeting without the magic bytes: the peer does not speak splitplane");
   }
   const uint16_t version = LoadLittle<uint16_t>(bytes.data() + kGreetingVersionAt);
   if (version != kWireVersion) {
@@ -134,7 +133,7 @@ Status DecodeGreeting(ConstBytes bytes) {
                              ": update the older one");
   }
   if (!AllZero(bytes.subspan(kGreetingReservedAt, kGreetingBytes - kGreetingReservedAt))) {
-    return Violation("a greeting has reserved bytes that are not zero");
+    return Status::Violation("record", "a greeting has reserved bytes that are not zero");
   }
   const Code status = CodeFromWire(LoadLittle<uint16_t>(bytes.data() + kGreetingStatusAt));
   if (status == Code::kOk) return {};
@@ -217,22 +216,23 @@ void SealPacket(Bytes packet, uint16_t credits) {
 }
 
 Status OpenPacket(ConstBytes packet, uint16_t& credits, ConstBytes& records) {
-  if (packet.size() < kPacketHeadBytes) return Violation("a packet is cut short");
+  if (packet.size() < kPacketHeadBytes) return Status::Violation("record", "a packet is cut short");
   if (LoadLittle<uint32_t>(packet.data() + kPacketCrcAt) != PacketCrc(packet)) {
-    return Violation("a packet does not match its checksum");
+    return Status::Violation("record", "a packet does not match its checksum");
   }
   if (LoadLittle<uint16_t>(packet.data() + kPacketReservedAt) != 0) {
-    return Violation("a packet has reserved bytes that are not zero");
+    return Status::Violation("record", "a packet has reserved bytes that are not zero");
   }
   credits = LoadLittle<uint16_t>(packet.data() + kPacketCreditsAt);
   records = packet.subspan(kPacketHeadBytes);
-  return credits == 0 && records.empty() ? Violation("a packet is empty") : Status();
+  return credits == 0 && records.empty() ? Status::Violation("record", "a packet is empty") : Status();
 }
 
 Status TakeRecord(ConstBytes& rest, Record& out) {
   const size_t length = RecordBytes(rest);
-  if (length == 0) return Violation("a record is of no known kind, or of an impossible length");
-  if (length > rest.size()) return Violation("a record is cut short");
+  if (length == 0)
+    return Status::Violation("record", "a record is of no known kind, or of an impossible length");
+  if (length > rest.size()) return Status::Violation("record", "a record is cut short");
   out.bytes = rest.first(length);
   out.kind = Kind(rest[kKindAt]);
   out.flags = rest[kFlagsAt];
@@ -240,7 +240,7 @@ Status TakeRecord(ConstBytes& rest, Record& out) {
   out.number = LoadLittle<uint32_t>(rest.data() + kNumberAt);
   rest = rest.subspan(length);
   const char* reason = InvalidFields(out);
-  return reason ? Violation(reason) : Status();
+  return reason ? Status::Violation("record", reason) : Status();
 }
 
 Ask AskOf(const Record& record) {

@@ -20,8 +20,6 @@ constexpr size_t kFramePieceMin = 64;
 // Queues that grew beyond this in a burst give the memory back when they are empty.
 constexpr size_t kKeepBytes = 256 * 1024;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "packet", sentence); }
-
 void Trim(std::vector<uint8_t>& bytes) {
   if (bytes.capacity() > kKeepBytes) {
     std::vector<uint8_t>().swap(bytes);
@@ -165,7 +163,8 @@ Status Messenger::OnReceived(const ibv_wc& completion) {
   ConstBytes records;
   Status good = OpenPacket({ReceiveBuffer(index), completion.byte_len}, credits, records);
   if (!good.ok()) return good;
-  if (credits > kCreditsMax - credits_) return Violation("the peer returns more credits than it was given");
+  if (credits > kCreditsMax - credits_)
+    return Status::Violation("packet", "the peer returns more credits than it was given");
   credits_ += credits;
   const bool counted = !records.empty();
   while (!records.empty()) {
@@ -174,7 +173,8 @@ Status Messenger::OnReceived(const ibv_wc& completion) {
     Status status = record.kind == Kind::kFrame ? OnFramePiece(record) : handler_.OnRecord(record);
     if (!status.ok()) return status;
   }
-  if (counted && ++owed_ > kCreditsMax) return Violation("the peer sends more than it has credits for");
+  if (counted && ++owed_ > kCreditsMax)
+    return Status::Violation("packet", "the peer sends more than it has credits for");
   return PostReceive(index);
 }
 
@@ -185,7 +185,8 @@ Status Messenger::OnFramePiece(const Record& record) {
     stats_.frames_received++;
     return handler_.OnFrame(piece);
   }
-  if (assembly_.size() + piece.size() > kFrameBytesMax) return Violation("a frame is too long");
+  if (assembly_.size() + piece.size() > kFrameBytesMax)
+    return Status::Violation("packet", "a frame is too long");
   assembly_.insert(assembly_.end(), piece.begin(), piece.end());
   if (more) return {};
   std::vector<uint8_t> frame;

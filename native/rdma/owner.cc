@@ -10,8 +10,6 @@
 namespace splitplane::rdma {
 namespace {
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 bool HasFile(const std::vector<Slice>& slices) {
   return std::any_of(slices.begin(), slices.end(), [](const Slice& slice) { return !slice.data(); });
 }
@@ -22,11 +20,11 @@ void Owner::Bind(Requester who) { who_ = std::move(who); }
 
 // What every request must meet.
 Status Owner::CheckAsked() const {
-  if (!who_) return Violation("a remote operation came before the peer was authenticated");
+  if (!who_) return Status::Violation("record", "a remote operation came before the peer was authenticated");
   if (served_.size() >= kOperationsMax)
-    return Violation("the peer has more operations outstanding than allowed");
+    return Status::Violation("record", "the peer has more operations outstanding than allowed");
   if (wiring_.messenger.queued_bytes() > kFrameQueueBytesMax + kAnswerBytesMax)
-    return Violation("the peer asks without taking the answers");
+    return Status::Violation("record", "the peer asks without taking the answers");
   return {};
 }
 
@@ -59,7 +57,8 @@ void Owner::Refuse(Kind kind, uint32_t number, const Status& why) {
 
 Status Owner::OnAsk(const Record& record) {
   if (Status asked = CheckAsked(); !asked.ok()) return asked;
-  if (served_.contains(record.number)) return Violation("an operation has the number of one under way");
+  if (served_.contains(record.number))
+    return Status::Violation("record", "an operation has the number of one under way");
   const Ask ask = AskOf(record);
   const bool reading = record.kind == Kind::kRead;
   Result<TagTable::Use> use =
@@ -123,10 +122,11 @@ Status Owner::OnDone(const Record& record) {
                                  [](const Span& candidate) { return !candidate.moved; });
   const uint32_t index = served.span_first + uint32_t(span - served.spans.begin());
   if (span == served.spans.end() || WordAt(record, kSpanIndexAt) != index) {
-    return Violation("a span is done that was not granted");
+    return Status::Violation("record", "a span is done that was not granted");
   }
   const bool reading = served.kind == Kind::kRead;
-  if (reading && served.checksum && !span->summed) return Violation("a span is done before it was verified");
+  if (reading && served.checksum && !span->summed)
+    return Status::Violation("record", "a span is done before it was verified");
   Withdraw(*span);
   span->moved = true;
   TransportStats& stats = wiring_.reactor.stats;

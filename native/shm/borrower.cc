@@ -14,8 +14,6 @@ namespace {
 // Between two looks at whether the loan still stands.
 constexpr uint64_t kCopyBytes = 256 * 1024;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "loan", sentence); }
-
 }  // namespace
 
 Borrower::~Borrower() {
@@ -24,7 +22,8 @@ Borrower::~Borrower() {
 
 Status Borrower::OnSlab(const Packet& packet, const Fd& descriptor) {
   if (!descriptor.valid() || slabs_.contains(packet.slab) || slabs_.size() >= kSlabsMax) {
-    return Violation("a slab came without memory, twice, or beyond the number that is allowed");
+    return Status::Violation("loan",
+                             "a slab came without memory, twice, or beyond the number that is allowed");
   }
   Result<std::shared_ptr<Mapping>> mapping =
       Mapping::OfPeer(descriptor, packet.bytes, Mapping::Sharing::kPrivate);
@@ -35,35 +34,38 @@ Status Borrower::OnSlab(const Packet& packet, const Fd& descriptor) {
 
 Status Borrower::OnLoan(const Loan& loan) {
   const auto slab = slabs_.find(loan.slab);
-  if (slab == slabs_.end()) return Violation("memory was lent in a slab that was never handed over");
+  if (slab == slabs_.end())
+    return Status::Violation("loan", "memory was lent in a slab that was never handed over");
   const uint64_t within = slab->second->length();
   if (loan.length == 0 || loan.offset > within || loan.length > within - loan.offset) {
-    return Violation("memory was lent that is not within its slab");
+    return Status::Violation("loan", "memory was lent that is not within its slab");
   }
-  if (loan.uses == 0 || loan.place >= kLoansMax) return Violation("a loan is for no use, or has no place");
+  if (loan.uses == 0 || loan.place >= kLoansMax)
+    return Status::Violation("loan", "a loan is for no use, or has no place");
   if (loans_.size() >= kLoansMax) {
     // Loans whose tags ended without a word to us: the owner does not lend more than there are places.
     std::erase_if(loans_, [this](const auto& entry) {
       return !Stands(entry.second.loan.place, entry.second.loan.standing);
     });
-    if (loans_.size() >= kLoansMax) return Violation("more is lent at a time than is allowed");
+    if (loans_.size() >= kLoansMax)
+      return Status::Violation("loan", "more is lent at a time than is allowed");
   }
   Tag tag;
   tag.bytes = loan.tag;
   if (!loans_.emplace(tag, Borrowed{loan, slab->second, loan.uses}).second) {
-    return Violation("a loan was told of twice");
+    return Status::Violation("loan", "a loan was told of twice");
   }
   return {};
 }
 
 Status Borrower::OnSlabGone(uint64_t number) {
   const auto slab = number <= UINT32_MAX ? slabs_.find(uint32_t(number)) : slabs_.end();
-  if (slab == slabs_.end()) return Violation("a slab is gone that was never here");
+  if (slab == slabs_.end()) return Status::Violation("loan", "a slab is gone that was never here");
   Region* region = slab->second;
   const bool copied = std::any_of(copies_.begin(), copies_.end(), [&](const Copy& copy) {
     return copy.from >= region->data() && copy.from <= region->data() + region->length();
   });
-  if (copied) return Violation("a slab is gone that is being looked at");
+  if (copied) return Status::Violation("loan", "a slab is gone that is being looked at");
   std::erase_if(loans_, [&](const auto& entry) { return entry.second.slab == region; });
   slabs_.erase(slab);
   pool_.EndForeign(*region);
@@ -169,14 +171,17 @@ bool Borrower::StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, ui
 
 Status Borrower::StartWrite(const WriteLent& asked, TagTable::Use use) {
   const auto slab = slabs_.find(asked.slab);
-  if (slab == slabs_.end()) return Violation("a write is out of a slab that was never handed over");
+  if (slab == slabs_.end())
+    return Status::Violation("loan", "a write is out of a slab that was never handed over");
   Region& region = *slab->second;
   const uint64_t length = asked.request.length;
   if (asked.offset > region.length() || length > region.length() - asked.offset) {
-    return Violation("a write is out of memory that is not within its slab");
+    return Status::Violation("loan", "a write is out of memory that is not within its slab");
   }
-  if (asked.place >= kLoansMax) return Violation("a write is out of a loan that has no place");
-  if (writes_ >= kOperationsMax) return Violation("the peer has more writes outstanding than allowed");
+  if (asked.place >= kLoansMax)
+    return Status::Violation("loan", "a write is out of a loan that has no place");
+  if (writes_ >= kOperationsMax)
+    return Status::Violation("loan", "the peer has more writes outstanding than allowed");
   // It stands until we answer, so nobody has to know beforehand that we look.
   own_.looking(asked.place).fetch_add(1, std::memory_order_seq_cst);
   pool_.RenewForeign(region, asked.offset, length);

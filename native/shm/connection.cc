@@ -17,8 +17,6 @@ constexpr size_t kWaitingMax =
 // What was read is told to the peer this often at least, so that it can go on writing meanwhile.
 constexpr uint64_t kPublishBytes = kRingBytes / 8;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 }  // namespace
 
 Connection::Link::Link(Connection& owner, Segment own_segment, Segment peer_segment, bool trusted)
@@ -237,9 +235,9 @@ void Connection::Work() {
   if (link_ && !peer_gone_) {
     (void)link_->out.Flush();
     if (link_->out.broken() || link_->in.broken()) {
-      Offend(Violation("the peer's positions in the rings cannot be"));
+      Offend(Status::Violation("record", "the peer's positions in the rings cannot be"));
     } else if (link_->out.waiting_count() > kWaitingMax) {
-      Offend(Violation("the peer asks without reading the answers"));
+      Offend(Status::Violation("record", "the peer asks without reading the answers"));
     }
     link_->out.Ring();
   }
@@ -308,11 +306,12 @@ Status Connection::OnRecord(const RingReader::Record& record) {
     default:
       return over() ? Status() : link_->transfers.OnRecord(record);
   }
-  return Violation("a record has not the length of its kind");
+  return Status::Violation("record", "a record has not the length of its kind");
 }
 
 Status Connection::OnWriteLent(const WriteLent& asked) {
-  if (!link_->transfers.bound()) return Violation("a write came before the peer was authenticated");
+  if (!link_->transfers.bound())
+    return Status::Violation("record", "a write came before the peer was authenticated");
   // Its slab was handed over before the write was told of, on the other way.
   if (!link_->borrower.HasSlab(asked.slab)) ReceivePackets();
   if (over()) return {};
@@ -341,7 +340,7 @@ Status Connection::OnLoanRecord(const RingReader::Record& record) {
       return record.kind == RecordKind::kTook ? link_->lender.OnTook(take, reactor_.stats, reactor_.round.now)
                                               : link_->lender.OnGaveBack(take);
   }
-  return Violation("a word about loans has not the length of its kind");
+  return Status::Violation("record", "a word about loans has not the length of its kind");
 }
 
 void Connection::OnCompletion(Completion completion) {

@@ -12,8 +12,6 @@ namespace {
 // Looks are uses of a tag like operations, whose numbers never get that far.
 constexpr uint64_t kLooks = uint64_t{1} << 63;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "loan", sentence); }
-
 uint32_t IndexOf(const Tag& tag) { return LoadLittle<uint32_t>(tag.bytes.data() + Tag::kIndexAt); }
 
 }  // namespace
@@ -144,12 +142,12 @@ void Lender::OnRegionRemoved(const Region& region) {
 
 // Null: the look is over for long, and its place was given to another loan before its words came here.
 Result<Lender::Place*> Lender::Find(const Take& take) {
-  if (take.place >= places_.size()) return Violation("something was taken that is not lent");
+  if (take.place >= places_.size()) return Status::Violation("loan", "something was taken that is not lent");
   Place& place = places_[take.place];
   const bool known = place.stands || place.held;
   const uint32_t current = own_.standing(take.place).load(std::memory_order_relaxed);
   const auto age = int32_t(current - take.standing);
-  if (age < 0) return Violation("something was taken that was never lent");
+  if (age < 0) return Status::Violation("loan", "something was taken that was never lent");
   return known && age == (place.stands ? 0 : 1) ? &place : nullptr;
 }
 
@@ -159,7 +157,7 @@ Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) 
   if (!*found) return {};
   Place& place = **found;
   if (take.length == 0 || take.offset > place.length || take.length > place.length - take.offset) {
-    return Violation("more was taken than was lent");
+    return Status::Violation("loan", "more was taken than was lent");
   }
   if (place.tag) stats.operations_served++;
   stats.bytes_sent += take.length;
@@ -172,10 +170,11 @@ Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) 
     Settle(take.place);
     return {};
   }
-  if (takes_.size() >= kTakesMax + kOperationsMax) return Violation("too much is looked at at a time");
+  if (takes_.size() >= kTakesMax + kOperationsMax)
+    return Status::Violation("loan", "too much is looked at at a time");
   BufferRef buffer = place.stands ? BufferRef(place.buffer) : place.held;
   if (!takes_.emplace(take.number, std::move(buffer)).second)
-    return Violation("a look has the number of another");
+    return Status::Violation("loan", "a look has the number of another");
   place.takes++;
   return {};
 }
@@ -186,7 +185,7 @@ Status Lender::OnGaveBack(const Take& take) {
   if (!*found) return {};
   const auto at = takes_.find(take.number);
   if (at == takes_.end() || (*found)->takes == 0)
-    return Violation("something was given back that was not taken");
+    return Status::Violation("loan", "something was given back that was not taken");
   const BufferRef buffer = std::move(at->second);
   takes_.erase(at);
   (*found)->takes--;

@@ -6,8 +6,6 @@
 namespace splitplane::shm {
 namespace {
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 // Copies into slices that are in memory and long enough.
 Status Place(const std::vector<Slice>& slices, SliceCursor& cursor, const uint8_t* bytes, uint64_t length) {
   while (length > 0) {
@@ -138,7 +136,7 @@ void Transfers::Cancel(uint64_t operation) {
 Status Transfers::OnReadData(uint64_t number, const uint8_t* bytes, uint64_t length) {
   const auto at = asked_.find(number);
   if (at == asked_.end() || at->second.kind != RecordKind::kRead || length > at->second.left) {
-    return Violation("bytes came that nobody asked for");
+    return Status::Violation("record", "bytes came that nobody asked for");
   }
   Asked& asked = at->second;
   asked.left -= length;
@@ -161,12 +159,12 @@ Status Transfers::OnOutcome(RecordKind kind, const Outcome& outcome) {
                                 : kind == RecordKind::kWriteDone ? RecordKind::kWrite
                                                                  : RecordKind::kAtomic;
   if (at == asked_.end() || at->second.kind != asked_kind) {
-    return Violation("an answer belongs to no operation that is under way");
+    return Status::Violation("record", "an answer belongs to no operation that is under way");
   }
   Asked& asked = at->second;
   Code status = CodeFromWire(uint16_t(std::min<uint32_t>(outcome.status, UINT16_MAX)));
   if (status == Code::kOk && asked.left > 0 && !asked.discarding) {
-    return Violation("an operation was finished before all of it was there");
+    return Status::Violation("record", "an operation was finished before all of it was there");
   }
   if (asked.answered) {
     asked_.erase(at);
@@ -207,7 +205,7 @@ Status Transfers::OnRead(const Request& request) {
     return {};
   }
   auto [at, added] = served_.try_emplace(request.number);
-  if (!added) return Violation("an operation has the number of another");
+  if (!added) return Status::Violation("record", "an operation has the number of another");
   at->second.use = std::move(*use);
   at->second.left = request.length;
   sending_.push_back({true, request.number});
@@ -216,7 +214,7 @@ Status Transfers::OnRead(const Request& request) {
 
 Status Transfers::OnWrite(const Request& request) {
   auto [at, added] = served_.try_emplace(request.number);
-  if (!added) return Violation("an operation has the number of another");
+  if (!added) return Status::Violation("record", "an operation has the number of another");
   Served& served = at->second;
   served.kind = RecordKind::kWrite;
   served.left = request.length;
@@ -239,7 +237,7 @@ void Transfers::RefuseWrite(uint64_t number, Served& served, Code why) {
 Status Transfers::OnWriteData(uint64_t number, const uint8_t* bytes, uint64_t length) {
   const auto at = served_.find(number);
   if (at == served_.end() || at->second.kind != RecordKind::kWrite || length > at->second.left) {
-    return Violation("bytes came for no write that is under way");
+    return Status::Violation("record", "bytes came for no write that is under way");
   }
   Served& served = at->second;
   served.left -= length;
@@ -263,7 +261,7 @@ Status Transfers::OnWriteData(uint64_t number, const uint8_t* bytes, uint64_t le
 Status Transfers::OnAtomic(const AtomicAsked& asked) {
   const auto operation = AtomicOperation(asked.operation);
   if (operation != AtomicOperation::kCompareAndSwap && operation != AtomicOperation::kFetchAndAdd) {
-    return Violation("an atomic operation is of no known kind");
+    return Status::Violation("record", "an atomic operation is of no known kind");
   }
   Result<TagTable::Use> use = Begin(asked.request, Access::kAtomic);
   Status refused = use.status();
@@ -328,9 +326,10 @@ Status Transfers::OnRecord(const RingReader::Record& record) {
     case RecordKind::kRead:
     case RecordKind::kWrite:
     case RecordKind::kAtomic: {
-      if (!requester_) return Violation("a remote operation came before the peer was authenticated");
+      if (!requester_)
+        return Status::Violation("record", "a remote operation came before the peer was authenticated");
       if (served_.size() >= kOperationsMax) {
-        return Violation("the peer has more operations outstanding than allowed");
+        return Status::Violation("record", "the peer has more operations outstanding than allowed");
       }
       AtomicAsked asked;
       if (record.kind == RecordKind::kAtomic) {
@@ -343,7 +342,7 @@ Status Transfers::OnRecord(const RingReader::Record& record) {
     default:
       break;
   }
-  return Violation("a record is of no known kind, or has not the length of its kind");
+  return Status::Violation("record", "a record is of no known kind, or has not the length of its kind");
 }
 
 void Transfers::Pump() {

@@ -18,8 +18,6 @@ constexpr size_t kSmallAhead = 8 * 1024;
 // more.
 constexpr size_t kWriteHeads = 2 * kHeadBytes + kTagExtensionBytes;
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 }  // namespace
 
 Channel::Channel(Reactor& reactor, Connection& connection, uint8_t index)
@@ -146,25 +144,27 @@ void Channel::NoteInbound(uint64_t bytes, bool begins) {
 
 Status Channel::OnFrame(ConstBytes frame) {
   if (state_ != State::kOpen || !is_control())
-    return Violation("a frame came before the join or on a data socket");
+    return Status::Violation("record", "a frame came before the join or on a data socket");
   reactor_.stats.frames_received++;
   return connection_.OnFrame(frame);
 }
 
 Status Channel::OnRecord(const Record& record) {
   if (record.kind == Kind::kJoined) {
-    if (state_ != State::kJoining) return Violation("the answer to a join came twice or unasked");
+    if (state_ != State::kJoining)
+      return Status::Violation("record", "the answer to a join came twice or unasked");
     Status joined = connection_.OnJoined(record.status);
     if (joined.ok() && state_ == State::kJoining) state_ = State::kJoined;
     SyncInterest();
     return joined;
   }
-  if (state_ != State::kOpen) return Violation("something other than the answer to the join came first");
+  if (state_ != State::kOpen)
+    return Status::Violation("record", "something other than the answer to the join came first");
   if (record.kind == Kind::kGoodbye) {
-    if (!is_control()) return Violation("a goodbye came on a data socket");
+    if (!is_control()) return Status::Violation("record", "a goodbye came on a data socket");
     return connection_.OnGoodbye();
   }
-  if (is_control()) return Violation("a transfer came on the control socket");
+  if (is_control()) return Status::Violation("record", "a transfer came on the control socket");
   switch (record.kind) {
     case Kind::kRead:
       return ServeRead(record);
@@ -180,23 +180,28 @@ Status Channel::OnRecord(const Record& record) {
       if (bulk_inbound_ == 0) small_ahead_ = true;
       return connection_.OnAnswer(*this, record);
     default:
-      return Violation("a join came on a socket that has joined");
+      return Status::Violation("record", "a join came on a socket that has joined");
   }
 }
 
 Result<Inbound*> Channel::OnPart(const Record& record) {
-  if (state_ != State::kOpen || is_control()) return Violation("a part of a transfer came where none can be");
+  if (state_ != State::kOpen || is_control())
+    return Status::Violation("record", "a part of a transfer came where none can be");
   Inbound* transfer = nullptr;
   if (record.kind == Kind::kData) {
     transfer = connection_.FindRead(*this, record.operation);
   } else if (auto found = writes_.find(record.operation); found != writes_.end()) {
     transfer = &found->second;
   }
-  if (!transfer) return Violation("a part belongs to no transfer that is under way on this socket");
-  if (record.offset != transfer->done) return Violation("a part does not continue its transfer");
-  if (record.length > transfer->left()) return Violation("a part has more bytes than were asked for");
+  if (!transfer)
+    return Status::Violation("record", "a part belongs to no transfer that is under way on this socket");
+  if (record.offset != transfer->done)
+    return Status::Violation("record", "a part does not continue its transfer");
+  if (record.length > transfer->left())
+    return Status::Violation("record", "a part has more bytes than were asked for");
   if (((record.flags & kFlagChecksum) != 0) != transfer->checksum) {
-    return Violation("a part has a checksum that its transfer does not have, or the reverse");
+    return Status::Violation("record",
+                             "a part has a checksum that its transfer does not have, or the reverse");
   }
   return transfer;
 }

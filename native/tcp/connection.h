@@ -141,7 +141,6 @@ class Connection {
   // While connecting.
   Address address_;
   Join join_;
-  uint32_t peer_timeout_ms_ = 0;
   uint8_t joined_ = 0;
 };
 

@@ -8,8 +8,6 @@ namespace splitplane::tcp {
 namespace {
 
 Status Invalid(const char* sentence) { return Status::Error(Code::kInvalidArgument, "post", sentence); }
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 uint8_t Flags(const TransferOptions& options) { return options.checksum ? kFlagChecksum : 0; }
 
 }  // namespace
@@ -182,13 +180,15 @@ Status Connection::OnAnswer(Channel& channel, const Record& record) {
                              : record.kind == Kind::kWriteDone ? OperationKind::kWrite
                                                                : OperationKind::kAtomic;
   if (!known || at->second.kind != kind)
-    return Violation("an answer belongs to no operation that is under way");
+    return Status::Violation("record", "an answer belongs to no operation that is under way");
   if (kind == OperationKind::kRead) return EndRead(at, EndedWith(record.status));
   if (kind == OperationKind::kWrite) {
     const Sender::Stopped stopped = channel.sender().Stop(record.operation, false);
-    if (stopped == Sender::Stopped::kUnannounced) return Violation("a write was answered before it began");
+    if (stopped == Sender::Stopped::kUnannounced)
+      return Status::Violation("record", "a write was answered before it began");
     if (stopped == Sender::Stopped::kStopped) {
-      if (record.status == Code::kOk) return Violation("a write was finished before all of it was sent");
+      if (record.status == Code::kOk)
+        return Status::Violation("record", "a write was finished before all of it was sent");
       channel.sender().Append(
           {.kind = Kind::kCancel, .status = Code::kAborted, .operation = record.operation});
       channel.Post();

@@ -108,8 +108,6 @@ const char* InvalidAtomic(ConstBytes extension) {
   return nullptr;
 }
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 }  // namespace
 
 size_t RecordBytes(uint8_t kind) {
@@ -133,14 +131,16 @@ size_t EncodeRecord(const Record& record, uint8_t* out) {
 }
 
 Status DecodeRecord(ConstBytes bytes, Record& out) {
-  if (bytes.empty() || RecordBytes(bytes[0]) == 0) return Violation("a record is of no known kind");
-  if (bytes.size() != RecordBytes(bytes[0])) return Violation("a record is cut short");
+  if (bytes.empty() || RecordBytes(bytes[0]) == 0)
+    return Status::Violation("record", "a record is of no known kind");
+  if (bytes.size() != RecordBytes(bytes[0])) return Status::Violation("record", "a record is cut short");
   out.kind = Kind(bytes[kKindAt]);
   out.extension = bytes.subspan(kHeadBytes);
   if (out.kind == Kind::kJoin) {
     // Before the checksum: only magic and version are sure to be where another version has them.
     if (std::memcmp(out.extension.data() + kJoinMagicAt, kMagic.data(), kMagic.size()) != 0) {
-      return Violation("a join without the magic bytes: the peer does not speak splitplane");
+      return Status::Violation("record",
+                               "a join without the magic bytes: the peer does not speak splitplane");
     }
     const uint16_t version = LoadLittle<uint16_t>(out.extension.data() + kJoinVersionAt);
     if (version != kWireVersion) {
@@ -151,7 +151,7 @@ Status DecodeRecord(ConstBytes bytes, Record& out) {
     }
   }
   if (LoadLittle<uint32_t>(bytes.data() + kHeadCrcAt) != HeadCrc(bytes)) {
-    return Violation("the head of a record does not match its checksum");
+    return Status::Violation("record", "the head of a record does not match its checksum");
   }
   const uint16_t status = LoadLittle<uint16_t>(bytes.data() + kStatusAt);
   out.flags = bytes[kFlagsAt];
@@ -162,7 +162,7 @@ Status DecodeRecord(ConstBytes bytes, Record& out) {
   const char* reason = InvalidFields(out, status);
   if (!reason && out.kind == Kind::kJoin) reason = InvalidJoin(out.extension);
   if (!reason && out.kind == Kind::kAtomic) reason = InvalidAtomic(out.extension);
-  return reason ? Violation(reason) : Status();
+  return reason ? Status::Violation("record", reason) : Status();
 }
 
 std::array<uint8_t, kJoinExtensionBytes> EncodeJoin(const Join& join) {
@@ -214,11 +214,11 @@ Trailer DecodeTrailer(const uint8_t* bytes, bool checksum, uint32_t payload_crc)
   const uint32_t crc = LoadLittle<uint32_t>(bytes + kTrailerCrcAt);
   trailer.status = CodeFromWire(status);
   if (LoadLittle<uint16_t>(bytes + kTrailerReservedAt) != 0) {
-    trailer.damage = Violation("a trailer has reserved bytes that are not zero");
+    trailer.damage = Status::Violation("record", "a trailer has reserved bytes that are not zero");
   } else if (status == uint16_t(Code::kNoResource)) {
-    trailer.damage = Violation("a trailer says NO_RESOURCE, which is no status for a peer");
+    trailer.damage = Status::Violation("record", "a trailer says NO_RESOURCE, which is no status for a peer");
   } else if (!checksum && crc != 0) {
-    trailer.damage = Violation("a trailer has a checksum that nobody asked for");
+    trailer.damage = Status::Violation("record", "a trailer has a checksum that nobody asked for");
   } else if (checksum && status == 0 &&
              crc != Crc32c(payload_crc, bytes + kTrailerStatusAt, kTrailerBytes - kTrailerStatusAt)) {
     trailer.damage =

@@ -6,8 +6,6 @@
 namespace splitplane::tcp {
 namespace {
 
-Status Violation(const char* sentence) { return Status::Error(Code::kProtocolViolation, "record", sentence); }
-
 bool HasFile(const std::vector<Slice>& slices) {
   for (const Slice& slice : slices) {
     if (!slice.data()) return true;
@@ -20,13 +18,14 @@ bool HasFile(const std::vector<Slice>& slices) {
 // What every request must meet.
 Status Channel::CheckAsked() const {
   if (!connection_.requester()) {
-    return Violation("a remote operation came before the peer was authenticated");
+    return Status::Violation("record", "a remote operation came before the peer was authenticated");
   }
   if (sender_.serving() + writes_.size() >= kOperationsMax) {
-    return Violation("the peer has more operations outstanding than allowed");
+    return Status::Violation("record", "the peer has more operations outstanding than allowed");
   }
   // An answer is queued for each request at most, so this bounds them all.
-  if (sender_.queued_bytes() > kAnswerBytesMax) return Violation("the peer asks without reading the answers");
+  if (sender_.queued_bytes() > kAnswerBytesMax)
+    return Status::Violation("record", "the peer asks without reading the answers");
   return {};
 }
 
@@ -62,7 +61,7 @@ Status Channel::ServeRead(const Record& record) {
 Status Channel::ServeWrite(const Record& record) {
   if (Status asked = CheckAsked(); !asked.ok()) return asked;
   auto [at, added] = writes_.try_emplace(record.operation);
-  if (!added) return Violation("a write has the number of one that is under way");
+  if (!added) return Status::Violation("record", "a write has the number of one that is under way");
   Inbound& transfer = at->second;
   transfer.operation = record.operation;
   transfer.total = record.length;
