@@ -12,16 +12,10 @@
 #include <set>
 #include <vector>
 
+#include "test/native/pool_fixture.h"
+
 namespace splitplane {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-BufferRef Take(MemoryPool& pool, uint64_t bytes) {
-  Result<BufferRef> buffer = pool.Allocate(bytes);
-  EXPECT_TRUE(buffer.ok()) << buffer.status().ToString();
-  return buffer.ok() ? *buffer : BufferRef();
-}
 
 // What the kernel holds for a slab at this moment.
 uint64_t ResidentBytes(const Region& region) {

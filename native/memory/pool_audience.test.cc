@@ -14,17 +14,10 @@
 
 #include "native/memory/mapping.h"
 #include "native/memory/pool.h"
+#include "test/native/pool_fixture.h"
 
 namespace splitplane {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-BufferRef Take(MemoryPool& pool, uint64_t bytes, AudienceId audience = kNoAudience) {
-  Result<BufferRef> buffer = pool.Allocate(bytes, audience);
-  EXPECT_TRUE(buffer.ok()) << buffer.status().ToString();
-  return buffer.ok() ? *buffer : BufferRef();
-}
 
 // Goal: no slab ever holds memory of two audiences, in the course of its whole life. Method: buffers of four
 // audiences and of nobody come and go at random, of all sizes; each byte that is found in a slab is of whose

@@ -20,7 +20,7 @@ namespace {
 constexpr MonotonicNs kPatienceNs = 30'000'000'000;
 constexpr uint64_t kBufferBytes = 8192, kSliceAt = 3000, kSliceBytes = 1000;
 
-struct Attempt {
+struct Range {
   uint64_t address;
   uint32_t length;
 };
@@ -80,7 +80,7 @@ class RdmaSecurityTest : public conformance::TransportTest {
     EXPECT_FALSE(attacker.grants.contains(number));
     return attacker.ends[number];
   }
-  ibv_wc_status Move(Attacker& attacker, ibv_wr_opcode opcode, Attempt at, uint32_t key) {
+  ibv_wc_status Move(Attacker& attacker, ibv_wr_opcode opcode, Range at, uint32_t key) {
     EXPECT_TRUE(Until([&] { return attacker.connected(); }));
     attacker.Move(opcode, at.address, at.length, key);
     EXPECT_TRUE(Until([&] { return attacker.moved().has_value(); }));
@@ -91,20 +91,20 @@ class RdmaSecurityTest : public conformance::TransportTest {
     EXPECT_EQ(Move(attacker, IBV_WR_RDMA_READ, {piece.address, piece.length}, piece.key), IBV_WC_SUCCESS);
     EXPECT_EQ(std::memcmp(attacker.memory.data(), memory->data() + kSliceAt, kSliceBytes), 0);
   }
-  void ExpectNoRead(Attacker& attacker, Attempt at, uint32_t key) {
+  void ExpectNoRead(Attacker& attacker, Range at, uint32_t key) {
     std::fill(attacker.memory.begin(), attacker.memory.end(), 0);
     EXPECT_NE(Move(attacker, IBV_WR_RDMA_READ, at, key), IBV_WC_SUCCESS);
     EXPECT_TRUE(
         std::all_of(attacker.memory.begin(), attacker.memory.end(), [](uint8_t b) { return b == 0; }));
   }
-  void ExpectNoWrite(Attacker& attacker, Attempt at, uint32_t key) {
+  void ExpectNoWrite(Attacker& attacker, Range at, uint32_t key) {
     const std::vector<uint8_t> before = Contents(memory);
     std::fill(attacker.memory.begin(), attacker.memory.end(), 0xee);
     EXPECT_NE(Move(attacker, IBV_WR_RDMA_WRITE, at, key), IBV_WC_SUCCESS);
     EXPECT_TRUE(Contents(memory) == before);
   }
   // Over the edges of a granted piece by as little as there is, and far away.
-  static std::vector<Attempt> Outside(const Piece& piece) {
+  static std::vector<Range> Outside(const Piece& piece) {
     return {{piece.address + piece.length, 1},
             {piece.address - 1, 1},
             {piece.address, piece.length + 1},
@@ -125,7 +125,7 @@ TEST_P(RdmaSecurityTest, NotOneByteOutsideIsRead) {
   Attacker& attacker = Intrude(2);
   const auto [number, piece] = Granted(attacker, Kind::kRead, server.Export(Access::kRead, {Middle()}));
   ExpectReads(attacker, piece);
-  for (const Attempt& at : Outside(piece)) {
+  for (const Range& at : Outside(piece)) {
     SCOPED_TRACE(testing::Message() << int64_t(at.address - piece.address) << ", " << at.length << " bytes");
     ExpectNoRead(attacker, at, piece.key);
   }
@@ -136,7 +136,7 @@ TEST_P(RdmaSecurityTest, NotOneByteOutsideIsRead) {
 TEST_P(RdmaSecurityTest, NotOneByteOutsideIsWritten) {
   Attacker& attacker = Intrude(2);
   const auto [number, piece] = Granted(attacker, Kind::kWrite, server.Export(Access::kWrite, {Middle()}));
-  for (const Attempt& at : Outside(piece)) {
+  for (const Range& at : Outside(piece)) {
     SCOPED_TRACE(testing::Message() << int64_t(at.address - piece.address) << ", " << at.length << " bytes");
     ExpectNoWrite(attacker, at, piece.key);
   }

@@ -14,7 +14,6 @@
 namespace splitplane::conformance {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
 constexpr TransferOptions kQuick{.checksum = false};
 
 // Every pair of declarations.

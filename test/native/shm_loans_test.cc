@@ -15,7 +15,6 @@
 namespace splitplane::conformance {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
 // As TransportTest::Connect() binds them.
 constexpr uint64_t kClientSession = 2, kServerSession = 1;
 

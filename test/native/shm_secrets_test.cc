@@ -22,7 +22,6 @@ using shm::RawPeer;
 using shm::RecordKind;
 
 constexpr uint64_t kSession = 7, kOther = 8;
-constexpr uint64_t kMiB = 1 << 20;
 
 const Kind& ShmKind() {
   return *std::find_if(Kinds().begin(), Kinds().end(), [](const Kind& kind) { return kind.name == "shm"; });

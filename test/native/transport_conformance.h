@@ -19,6 +19,8 @@
 
 namespace splitplane::conformance {
 
+inline constexpr uint64_t kMiB = uint64_t{1} << 20;
+
 // One transport over one kind of address. The next transport joins by adding a line to Kinds().
 struct Kind {
   std::string name;
