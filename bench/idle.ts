@@ -9,7 +9,7 @@ import { BenchError, MIB, UNTOLD, type Budget, type Case, type Sample } from './
 import { withPair, type PairTraffic } from './pair-processes.js';
 
 /** Until what a process does after it has connected is over: code that was compiled beside it, memory that is swept. */
-const SETTLE_MS = 2000;
+const WARMUPS = 3;
 /** What wakes up every few seconds, as a question to the peer does, would else be seen in one interval and not in the next. */
 const IDLE_INTERVALS = 5;
 const NS_PER_MS = 1e6;
@@ -17,7 +17,7 @@ const NS_PER_MS = 1e6;
 /** In percent of one processor, both processes together. Rejects with a BenchError. */
 export function measureIdle(traffic: PairTraffic, task: Case, budget: Budget): Promise<Sample> {
   return withPair(traffic, task, budget.timeoutMs, async (pair) => {
-    await delay(budget.warmupMs + SETTLE_MS);
+    await delay(WARMUPS * budget.warmupMs);
     const spentMs = () => pair.processIds().reduce((sum, id) => sum + processorMs(id), 0);
     const spentBefore = spentMs();
     const begin = performance.now();
