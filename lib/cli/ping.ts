@@ -58,7 +58,7 @@ async function run(host: string, options: PingOptions): Promise<void> {
   const { transport, encoding, remoteAddress } = client.connection.facts;
   if (!json) print(`PING ${client.peerName} over ${transport}, ${encoding}: ${size} bytes of payload`);
   const times = new Times();
-  using payload = touched(client.manager, size);
+  using payload = touched(client.connection, size);
   try {
     for (let sequence = 1; sequence <= count; sequence++) {
       const timeMs = await times.take(() => ping(client, payload, 'ping', signal));

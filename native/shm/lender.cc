@@ -19,9 +19,16 @@ uint32_t IndexOf(const Tag& tag) { return LoadLittle<uint32_t>(tag.bytes.data() 
 // Whoever maps a slab can read all of it.
 bool Lender::MayShow(const Buffer& buffer) const {
   const AudienceId audience = buffer.region().audience();
-  if (audience == requester_->session) return true;
-  if (audience != kNoAudience) return false;
-  return trusted_ || context_.pool.Dedicate(buffer, requester_->session);
+  return audience == requester_->session || (audience == kNoAudience && trusted_);
+}
+
+// A buffer that was never anything else becomes the peer's, where all of it is meant for the peer.
+void Lender::Dedicate(const Slice& slice) {
+  const Buffer& buffer = *slice.buffer.get();
+  const bool whole = slice.offset == 0 && slice.length == buffer.length();
+  if (whole && !trusted_ && buffer.region().audience() == kNoAudience) {
+    (void)context_.pool.Dedicate(buffer, requester_->session);
+  }
 }
 
 bool Lender::HandOver(Region& region) {
@@ -69,6 +76,7 @@ bool Lender::OnTagExported(const Tag& tag, const TagOptions& options) {
   if (options.audience.kind != Audience::Kind::kSession || options.audience.session != requester_->session)
     return false;
   const Slice& slice = options.slices.front();
+  Dedicate(slice);
   const std::optional<uint32_t> number = Lend(slice);
   if (!number) return false;
   places_[*number].tag = tag;

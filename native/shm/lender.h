@@ -63,6 +63,7 @@ class Lender {
   };
 
   bool MayShow(const Buffer& buffer) const;
+  void Dedicate(const Slice& slice);
   bool HandOver(Region& region);
   std::optional<uint32_t> TakePlace();
   std::optional<uint32_t> Lend(const Slice& slice);

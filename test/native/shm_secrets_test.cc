@@ -62,10 +62,11 @@ class ShmSecretsTest : public testing::Test {
     side.accepted.front()->Bind({.session = kSession, .principal = "other process"});
   }
   // Exports memory for the peer. What it is handed is in `slab`; false if nothing was lent.
-  bool Export(const BufferRef& buffer, uint64_t session = kSession) {
+  bool Export(const BufferRef& buffer, uint64_t session = kSession) { return Export(Whole(buffer), session); }
+  bool Export(Slice slice, uint64_t session = kSession) {
     TagOptions options;
     options.audience = {Audience::Kind::kSession, session, {}};
-    options.slices = {Whole(buffer)};
+    options.slices = {std::move(slice)};
     EXPECT_TRUE(side.tags.Export(std::move(options)).ok());
     while (side.transport->Poll(side, NowNs(), side.budget)) continue;
     slab.Reset();
@@ -147,8 +148,8 @@ TEST_F(ShmSecretsTest, OnlyWhatIsForThisPeerIsShown) {
   EXPECT_FALSE(slab.valid());
 }
 
-// Goal: a buffer that has a fresh slab of its own makes it the peer's; one whose slab has had another user
-// does not.
+// Goal: a buffer that has a fresh slab of its own makes it the peer's, if all of it is exported; one whose
+// slab has had another user does not.
 TEST_F(ShmSecretsTest, LargeBuffersThatNobodyHadBefore) {
   Connect();
   for (const uint64_t bytes : {64 * kMiB, 65 * kMiB}) {
@@ -159,9 +160,27 @@ TEST_F(ShmSecretsTest, LargeBuffersThatNobodyHadBefore) {
     EXPECT_FALSE(Export(Allocate(bytes, kNoAudience))) << bytes;
     const BufferRef keeps_it = Allocate(bytes, kNoAudience);
     const BufferRef fresh = Allocate(bytes, kNoAudience);
+    EXPECT_FALSE(Export(Slice{fresh, 0, bytes - 1})) << "the rest is not for this peer";
+    EXPECT_FALSE(Export(Slice{fresh, 1, bytes - 1}));
     EXPECT_TRUE(Export(fresh)) << bytes;
     EXPECT_EQ(fresh->region().audience(), kSession);
     EXPECT_FALSE(Export(fresh, kOther)) << "it is somebody's now";
+  }
+}
+
+// Goal: a write shows no memory that is not the peer's already: it may have another receiver next.
+TEST_F(ShmSecretsTest, AWriteShowsNothingElse) {
+  Connect();
+  Tag tag;
+  uint64_t operation = 0;
+  for (const AudienceId audience : {kNoAudience, kOther, kSession}) {
+    const BufferRef source = Allocate(64 * kMiB, audience);
+    ASSERT_TRUE(
+        side.accepted.front()->PostWrite(++operation, {Whole(source)}, {tag.span(), 0, 64 * kMiB}, {}).ok());
+    EXPECT_EQ(source->region().audience(), audience);
+    slab.Reset();
+    packet = raw.TakePacket(PacketKind::kSlab, slab);
+    EXPECT_EQ(slab.valid(), audience == kSession);
   }
 }
 

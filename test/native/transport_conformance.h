@@ -28,8 +28,7 @@ struct Kind {
   // An address to listen on, different at each call where that matters.
   std::function<std::string()> address;
   uint32_t data_channels = 1;
-  // How often a processor copies a byte of bulk data: of either side of a read, and of the receiver of a
-  // write.
+  // How often the processor of either side copies a byte of bulk data; of a write, that of the receiver.
   uint32_t copies = 0;
   // What each side declares of the other.
   bool listener_trusts = false, dialer_trusts = false;

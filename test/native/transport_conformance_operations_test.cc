@@ -69,7 +69,6 @@ TEST_P(TransportTest, BulkIsNotCopied) {
     }
     for (uint64_t id : writes) ASSERT_TRUE(End(id).status.ok());
   }
-  // Of a write, only the receiver copies, if anybody does.
   EXPECT_EQ(client.transport->stats().bytes_copied, 8 * size * GetParam().copies);
   EXPECT_EQ(server.transport->stats().bytes_copied, 16 * size * GetParam().copies);
   EXPECT_EQ(client.transport->stats().bytes_received, 8 * size);

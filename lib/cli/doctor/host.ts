@@ -289,7 +289,7 @@ class Examination {
     try {
       using client = await this.#connect(`rdma://${this.#authority}`);
       connected = true;
-      using payload = touched(client.manager, ECHO_BYTES);
+      using payload = touched(client.connection, ECHO_BYTES);
       await ping(client, payload, 'ping', signal);
       const packets = link === undefined ? '' : `, in packets of up to ${link.rdmaMtu}`;
       this.#add(ok('data-plane', `${formatSize(ECHO_BYTES)} there and back over RDMA${packets}`, { where }));

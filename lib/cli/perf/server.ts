@@ -49,7 +49,8 @@ export class MeasureService extends Service<typeof Measure> {
       echo: log.logged('Echo', (call: Call<Payload>) => this.#echo(call)),
       share: log.logged(
         'Share',
-        ({ body: { size, access } }: Call<Shared>) => this.#share(size, access),
+        ({ body: { size, access }, connection }: Call<Shared>) =>
+          this.#share(connection ?? this, size, access),
         ({ size }) => ({ bytes: size }),
       ),
       discard: () => undefined,
@@ -68,7 +69,7 @@ export class MeasureService extends Service<typeof Measure> {
       if (payload === undefined) return {};
       if (payload.length > PING_BYTES_MAX)
         throw new Failure('LIMIT_EXCEEDED', `A ping carries at most ${PING_BYTES_MAX} bytes. Send fewer.`);
-      const buffer = this.allocate(payload.length);
+      const buffer = (call.connection ?? this).allocate(payload.length);
       try {
         await payload.resolve({ into: buffer });
         return { payload: buffer };
@@ -79,13 +80,13 @@ export class MeasureService extends Service<typeof Measure> {
     });
   }
 
-  /** Memory that the asker may read or write until it releases the answer. */
-  #share(size: number, access: 'read' | 'write') {
+  /** Memory that the asker may read or write until it releases the answer, its own where memory is shared with it. */
+  #share(asker: Allocates, size: number, access: 'read' | 'write') {
     if (this.#sharedBytes + size > SHARED_BYTES_MAX) {
       const reason = `${SHARED_BYTES_MAX} bytes are shared already. Try again when others are done.`;
       throw new Failure('QUOTA_EXCEEDED', reason);
     }
-    const buffer = touched(this, size);
+    const buffer = touched(asker, size);
     this.#sharedBytes += size;
     const returned = (): void => {
       this.#sharedBytes -= size;
@@ -115,11 +116,13 @@ export class MeasureService extends Service<typeof Measure> {
   }
 }
 
+/** A connection, for memory that its peer may look at, or whatever else has memory. */
+interface Allocates {
+  allocate(length: number): RegisteredBuffer;
+}
+
 /** Its pages are there before anything is measured. */
-export function touched(
-  of: { allocate(length: number): RegisteredBuffer },
-  length: number,
-): RegisteredBuffer {
+export function touched(of: Allocates, length: number): RegisteredBuffer {
   const buffer = of.allocate(length);
   buffer.bytes.fill(1);
   return buffer;

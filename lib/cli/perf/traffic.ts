@@ -73,7 +73,7 @@ async function exchange(
   listener: Listener,
   signal: AbortSignal,
 ): Promise<void> {
-  using payload = touched(client.manager, size);
+  using payload = touched(client.connection, size);
   while (!signal.aborted) {
     const begin = performance.now();
     await ping(client, payload, 'echo');
@@ -138,7 +138,7 @@ async function transfer(
   const access = direction === 'push' ? 'write' : 'read';
   using shared = await asked(measure.share({ size, access }, PATIENT));
   const lane = async (there: Attached): Promise<void> => {
-    using here = touched(client.manager, size);
+    using here = touched(client.connection, size);
     while (!signal.aborted) {
       const begin = performance.now();
       if (direction === 'push') await there.write(here);
