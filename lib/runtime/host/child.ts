@@ -26,11 +26,12 @@ function runInProcess(): void {
     if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
   };
   const part = new Part(send);
-  new Worker(new URL('./watchdog.js', import.meta.url), {
+  const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), {
     execArgv: [],
     name: 'watchdog',
     workerData: WATCHDOG,
-  }).unref();
+  });
+  watchdog.unref();
   // Whoever stops the runtime from a terminal stops every process of it at once; the runtime does it in good order.
   process.on('SIGINT', () => undefined);
   process.on('uncaughtException', (error) => {
@@ -40,15 +41,20 @@ function runInProcess(): void {
   });
   process.on('message', (message) => {
     part.told(message as ToChild);
+    watchdog.postMessage(folderOf(part));
   });
   process.on('disconnect', () => {
     void part.end().finally(() => {
-      const { address } = part;
-      if (address !== undefined)
-        rmSync(dirname(address.slice('unix:'.length)), { recursive: true, force: true });
+      const folder = folderOf(part);
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
       process.exit(1);
     });
   });
+}
+
+/** Where the runtime can be reached, which is for the last one to remove. */
+function folderOf({ address }: Part): string | undefined {
+  return address === undefined ? undefined : dirname(address.slice('unix:'.length));
 }
 
 if (parentPort === null) runInProcess();
