@@ -1,5 +1,5 @@
 // How vitest runs the TypeScript tests: in processes of their own, since the addon and its sockets belong to a
-// process, and two at a time, since a test machine may have two cores.
+// process, and three at a time: a test machine may have two cores, and one of three tests waits.
 
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { defineConfig, type Plugin } from 'vitest/config';
@@ -22,7 +22,7 @@ export default defineConfig({
   test: {
     include: ['test/{unit,types,golden,faults,conformance,fuzz,interop,cli,runtime}/**/*.test.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     // A backstop for a test that hangs; nothing is measured against it.
     testTimeout: 30_000,
   },
