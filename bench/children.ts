@@ -52,10 +52,12 @@ export interface Placement {
 
 /**
  * Each of the two processes gets half of the cores, all its threads included, as on two hosts. Left to itself the scheduler
- * puts both on one core or on two as it likes, and the round trip of the same program is 5 or 60 us from one run to the next.
+ * puts both on one core or on two as it likes, and the round trip of the same program is 5 or 60 us from one run to the next. The
+ * cores are those that process `of` may use: a measured process has half of them.
  */
-export function placement(): Placement {
-  const allowed = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+export function placement(of: number = process.pid): Placement {
+  const status = readFileSync(`/proc/${of}/status`, 'utf8');
+  const allowed = /^Cpus_allowed_list:\s*(.+)$/m.exec(status)?.[1] ?? '0';
   const cores = allowed.split(',').flatMap((range) => {
     const [first = 0, last = first] = range.split('-').map(Number);
     return Array.from({ length: last - first + 1 }, (_, index) => first + index);

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { BenchError, MIB, UNTOLD, type Budget, type Case, type Sample } from './measurement.js';
 import { withPair, type PairTraffic } from './pair-processes.js';
 
-/** Until what a process does after it has connected is over: code that was compiled beside it, memory that is swept. */
+/** In which what a process does after it has connected ends: code that was compiled beside it, memory that is swept. */
 const WARMUPS = 3;
 /** What wakes up every few seconds, as a question to the peer does, would else be seen in one interval and not in the next. */
 const IDLE_INTERVALS = 5;

@@ -123,7 +123,7 @@ async function ask(runtime: Runtime, uri: string, recorder: Recorder, signal: Ab
 
 /** A service of this runtime that lives in a process of its own, on the other half of the cores. */
 async function askProcess(recorder: Recorder, signal: AbortSignal): Promise<void> {
-  const cores = placement();
+  const cores = placement(process.ppid);
   // What is started inherits where it may run.
   await moveTo(cores.server);
   const module = new URL('../runtime/service.js', import.meta.url).href;
