@@ -127,13 +127,15 @@ export class RuntimeNetwork implements Network {
         return faultAnswer(envelope, denied);
       }
       const told = this.#asTold(out, connection);
-      const options = { buffers: attachments(gifts), deadlineMs, signal };
+      const buffers = attachments(gifts);
       if (out.oneWay === true) {
-        settle(gifts, await connection.send(told, options));
+        settle(gifts, await connection.send(told, { buffers, deadlineMs, signal }));
         return acceptedAnswer(envelope);
       }
       const message = await connection.request(told, {
-        ...options,
+        buffers,
+        deadlineMs,
+        signal,
         accepted:
           gifts.length === 0
             ? undefined
@@ -167,11 +169,8 @@ export class RuntimeNetwork implements Network {
     const origin = own
       ? readOrigin(envelope.headers, principal)
       : { principal, node: peer.nodeId, judged: false };
-    return new RemoteDelivery(message, this.#owner, this.#goneSignal(connection), {
-      ...origin,
-      owner,
-      linked: own || owner !== undefined,
-    });
+    const linked = own || owner !== undefined;
+    return new RemoteDelivery(message, this.#owner, this.#goneSignal(connection), origin, owner, linked);
   }
 
   /** The message as the other end gets it: threads and processes of services are told whom it is from, and nobody else is. */
@@ -308,7 +307,9 @@ class RemoteDelivery implements Delivery, Expiring {
     message: Message,
     runtime: NetworkOwner,
     gone: AbortSignal,
-    origin: Origin & { readonly owner: string | undefined; readonly linked: boolean },
+    origin: Origin,
+    owner: string | undefined,
+    linked: boolean,
   ) {
     const { deadlineAt, connection } = message;
     this.envelope = message.envelope;
@@ -318,8 +319,8 @@ class RemoteDelivery implements Delivery, Expiring {
     this.principal = origin.principal;
     this.node = origin.node;
     this.judged = origin.judged;
-    this.owner = origin.owner;
-    this.connection = origin.linked ? undefined : connection;
+    this.owner = owner;
+    this.connection = linked ? undefined : connection;
     this.#message = message;
     this.#owner = runtime;
     this.#gone = gone;
