@@ -183,14 +183,15 @@ export class Dispatcher {
   /** To a service of this runtime in a thread or process of its own, which takes this runtime's word for who may do what. */
   async #hand(out: Outgoing, registration: Registration, nodeId: string): Promise<Answer> {
     this.counters.local++;
-    const { envelope, sender } = out;
+    const { envelope, gifts, sender, deadlineAt, signal, oneWay } = out;
     const { principal } = sender;
     const { path } = registration;
     const fault = this.#judgeMessage(principal, verbOf(envelope.action), path, registration);
     if (fault !== undefined || this.#network === undefined)
       return await this.#refuse(out, fault ?? unknownService(envelope.to));
     try {
-      const answer = await this.#network.request({ ...out, judged: true }, nodeId);
+      const judged = { envelope, gifts, sender, deadlineAt, signal, oneWay, judged: true };
+      const answer = await this.#network.request(judged, nodeId);
       const denied = answer.attached.length > 0 ? this.judgeMemory(principal, path) : undefined;
       if (denied === undefined) return answer;
       answer.release();

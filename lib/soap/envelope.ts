@@ -291,9 +291,18 @@ export class Envelope implements Addressing {
 
   #readdressed(to: string, relatesTo: Envelope | undefined, headers: readonly XmlElement[]): Envelope {
     const { action, references } = this;
-    const none = undefined;
-    const addressing = { to, action, messageId: ON_DEMAND, relatesTo, replyTo: none, faultTo: none } as const;
-    return new Envelope({ ...addressing, headers, references, blocks: none }, this.#body);
+    const parts = {
+      to,
+      action,
+      messageId: ON_DEMAND,
+      relatesTo,
+      replyTo: undefined,
+      faultTo: undefined,
+      headers,
+      references,
+      blocks: undefined,
+    } as const;
+    return new Envelope(parts, this.#body);
   }
 
   #answer(endpoint: EndpointReference | undefined, init: ReplyInit): Envelope {
