@@ -78,14 +78,11 @@ Status Connection::PostWrite(uint64_t operation, std::vector<Slice> local, const
                              bool notify) {
   if (!open()) return NotOpen("post");
   MakeAwake();
-  Status valid = ValidateRemote(remote);
-  if (valid.ok()) valid = ValidateLocal(local, remote.length, false);
-  if (!valid.ok()) return valid;
   WriteLent lent;
-  // What is one record is sooner written than lent.
-  if (remote.length <= kDataBytesMax || !link_->lender.LendForWrite(operation, local, lent)) {
-    return link_->transfers.PostWrite(operation, std::move(local), remote, notify);
-  }
+  // What is one record is sooner written than lent; what is wrong with a write is said when it is posted.
+  const bool lends = remote.length > kDataBytesMax && ValidateLocal(local, remote.length, false).ok() &&
+                     link_->lender.LendForWrite(operation, local, lent);
+  if (!lends) return link_->transfers.PostWrite(operation, std::move(local), remote, notify);
   Status posted = link_->transfers.PostWriteLent(operation, std::move(local), remote, notify, lent);
   if (!posted.ok()) link_->lender.EndWrite(operation);
   return posted;
