@@ -4,6 +4,7 @@
  * know how any subject measures, nor what is a good result.
  */
 import {
+  asBenchError,
   BenchError,
   METRICS,
   settingOf,
@@ -134,13 +135,6 @@ async function measureOnce({ subject, task }: Entry, budget: Budget): Promise<Sa
   } catch (error) {
     return asBenchError(error);
   }
-}
-
-/** Whatever was thrown while a subject was measured, as the benchmark's own error. */
-export function asBenchError(error: unknown): BenchError {
-  if (error instanceof BenchError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new BenchError('ERR_BENCH_PEER', message, { cause: error });
 }
 
 function toRow(suite: Suite, { subject, task, samples, version }: Entry, options: RunOptions): Row {

@@ -6,9 +6,17 @@ import { CommanderError } from 'commander';
 import { killAllChildren, PROJECT_ROOT } from './children.js';
 import { readCommandLine, type SuitePlan } from './command-line.js';
 import { readCommit, readEnvironment } from './environment.js';
-import { asBenchError, prepare, runSuite, type Progress } from './harness.js';
+import { prepare, runSuite, type Progress } from './harness.js';
 import { judge } from './judge.js';
-import { BenchError, formatCase, MIB, unitOf, type Environment, type Row } from './measurement.js';
+import {
+  asBenchError,
+  BenchError,
+  formatCase,
+  MIB,
+  unitOf,
+  type Environment,
+  type Row,
+} from './measurement.js';
 import { checkOutputs, readRows, writeOutputs } from './outputs.js';
 import { runSoak, type SoakProgress } from './soak.js';
 import { formatFigure, formatRows, formatVerdicts } from './table.js';
@@ -81,11 +89,25 @@ async function runSoaks(
   return { rows, failures };
 }
 
+/** What so many hosts can measure. */
+function onHosts(plan: SuitePlan, count: number): SuitePlan {
+  const subjects = plan.suite.subjects.map((subject) => ({
+    ...subject,
+    cases: subject.cases.filter(({ hosts = 1 }) => hosts <= count),
+  }));
+  return { ...plan, suite: { ...plan.suite, subjects } };
+}
+
 async function measure(plan: SuitePlan, commit: string | null): Promise<Outcome> {
   const { name, site } = plan.suite;
   try {
-    const environment = (await site?.open()) ?? readEnvironment();
-    const outcomes = [await runRounds(plan, environment, commit), await runSoaks(plan, environment, commit)];
+    const opened = await site?.open();
+    const possible = opened === undefined ? plan : onHosts(plan, opened.hosts);
+    const environment = opened?.environment ?? readEnvironment();
+    const outcomes = [
+      await runRounds(possible, environment, commit),
+      await runSoaks(plan, environment, commit),
+    ];
     return {
       rows: outcomes.flatMap(({ rows }) => rows),
       failures: outcomes.flatMap(({ failures }) => failures.map((failure) => `suite ${name}: ${failure}`)),
@@ -137,7 +159,7 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (!(error instanceof BenchError)) throw error;
   console.error(`${error.code}: ${error.message}`);
-  if (error.cause instanceof Error) console.error(error.cause.message);
+  if (error.cause instanceof Error && error.cause.message !== error.message) console.error(error.cause.message);
   return error.code === 'ERR_BENCH_USAGE' ? EXIT_USAGE : EXIT_INCOMPLETE;
 }
 

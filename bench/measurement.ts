@@ -123,6 +123,8 @@ export const CONCURRENCY = [1, 2, 4, 8, 16, 64] as const;
 /** How long one measurement of one case may take. The warm-up is not measured; the timeout covers everything. */
 export interface Budget {
   readonly warmupMs: number;
+  /** Besides, where processes outlive a measurement: so many round trips of messages each has made before its first measured one. */
+  readonly warmupRoundTrips?: number;
   readonly measureMs: number;
   readonly timeoutMs: number;
 }
@@ -329,4 +331,11 @@ export class BenchError extends Error {
     this.name = 'BenchError';
     this.code = code;
   }
+}
+
+/** Whatever was thrown while something was measured, as the benchmark's own error. */
+export function asBenchError(error: unknown): BenchError {
+  if (error instanceof BenchError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new BenchError('ERR_BENCH_PEER', message, { cause: error });
 }

@@ -40,8 +40,8 @@ export interface Suite {
 }
 
 export interface Site {
-  /** Settles with what the machine of the measured processes is. */
-  open(): Promise<Environment>;
+  /** Settles with on how many hosts processes can be, and what the one of the measured processes is. */
+  open(): Promise<{ readonly hosts: number; readonly environment: Environment }>;
   close(): Promise<void>;
 }
 

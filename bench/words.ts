@@ -40,7 +40,7 @@ export const SUITE_LABELS: Readonly<Record<SuiteName, string>> = {
   shm: 'Shared memory',
   runtime: 'Runtime',
   serializer: 'Codecs, tags and events',
-  rdma: 'RDMA, emulated',
+  rdma: 'RDMA',
 };
 
 const METRIC_LABELS: Readonly<Record<Row['metric'], string>> = {

@@ -64,8 +64,10 @@ async function conformanceSanitized() {
   });
 }
 
-/** The tests of test/lab, and the suites that they ran on hosts and whose reports those left behind. */
-async function lab() {
+const quickBench = (suites) => npmRun('bench', '--', '--suite', suites, '--quick');
+
+/** What needs the laboratory, or hosts in its place: `run`, or a skip where neither is to be had. */
+async function inLab(run) {
   try {
     if (!process.env.SPLITPLANE_RDMA) ensureLabPossible();
   } catch (error) {
@@ -73,6 +75,11 @@ async function lab() {
     console.log(`the laboratory cannot run here: ${error.message}`);
     return { passed: 0, failed: 0, skipped: 1 };
   }
+  return run();
+}
+
+/** The tests of test/lab, and the suites that they ran on hosts and whose reports those left behind. */
+async function lab() {
   rmSync(resultsDirectory, { recursive: true, force: true });
   const here = await vitest({ config: 'test/lab/vitest.config.ts', timeoutMs: labTimeoutMs });
   const there = countReports(resultsDirectory);
@@ -91,9 +98,10 @@ const stages = {
   fuzz: () => runFuzzers(),
   vitest: () => vitest(),
   'conformance-asan': conformanceSanitized,
-  bench: () => npmRun('bench', '--', '--suite', 'tcp,shm,runtime,serializer', '--quick'),
+  bench: () => quickBench('tcp,shm,runtime,serializer'),
   demo: () => npmRun('demo'),
-  lab,
+  lab: () => inLab(lab),
+  'bench-rdma': () => inLab(() => quickBench('rdma')),
 };
 
 /** Runs one stage and adds what it counted to `total`; gives back whether it is green. */

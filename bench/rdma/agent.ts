@@ -18,12 +18,7 @@ import type { Answer, Order } from './agents.js';
 const PROGRESS_POLL_MS = 20;
 /** An interval is open for as long as it was asked to be, and until so many transfers or round trips have ended in it. */
 const OPERATIONS_MIN = 8;
-/**
- * V8 compiles what has run often enough, and so many round trips of messages go by until it has: a message took 10 ms at the start
- * of a process on emulated processors, 3.5 ms after 3,000, and as much from there on. The figures are about programs that run.
- */
-const WARM_ROUND_TRIPS = 4000;
-/** Of this process so far. */
+/** Of messages, made by this process so far. */
 let roundTrips = 0;
 const RECORDING: RecorderOptions = {
   // The loop of an emulated machine would do little else than wake up each millisecond.
@@ -111,7 +106,7 @@ class Control {
   }
 }
 
-async function observe(control: Control, recorder: Recorder, order: Order): Promise<Both<Report>> {
+async function observe(control: Control, recorder: Recorder, { task, budget }: Order): Promise<Both<Report>> {
   const untilEnded = async (operations: number) => {
     for (;;) {
       const { progress } = await control.ask({ kind: 'progress' }, 'progress');
@@ -120,13 +115,13 @@ async function observe(control: Control, recorder: Recorder, order: Order): Prom
       await delay(PROGRESS_POLL_MS);
     }
   };
-  const warm = order.task.metric === 'message_rtt' ? WARM_ROUND_TRIPS - roundTrips : 1;
+  const warm = task.metric === 'message_rtt' ? (budget.warmupRoundTrips ?? 0) - roundTrips : 1;
   await untilEnded(Math.max(1, warm));
-  await delay(order.warmupMs);
+  await delay(budget.warmupMs);
   roundTrips += recorder.progress().roundTripCount;
   control.send({ kind: 'begin' });
   recorder.begin();
-  await delay(order.measureMs);
+  await delay(budget.measureMs);
   await untilEnded(OPERATIONS_MIN);
   const server = control.ask({ kind: 'end' }, 'report');
   const client = recorder.end();

@@ -8,17 +8,16 @@ import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { HostName, Job } from '../../ci/lab/lab.mjs';
 import { withTimeout } from '../children.js';
-import { BenchError, type Budget, type Case, type Environment } from '../measurement.js';
+import { asBenchError, BenchError, type Budget, type Case, type Environment } from '../measurement.js';
 import type { Both, PairTraffic } from '../pair-processes.js';
 import type { Report } from '../recorder.js';
-import { clientHost, spawnOn } from './hosts.js';
+import { clientHost, hostNames, spawnOn } from './hosts.js';
 
 /** What the driving agent is told. */
 export interface Order {
   readonly module: string;
   readonly task: Case;
-  readonly warmupMs: number;
-  readonly measureMs: number;
+  readonly budget: Budget;
   /** Where the serving agent is asked. */
   readonly control: string;
 }
@@ -94,28 +93,33 @@ function agentFor(role: Role): Promise<Started> {
   return agent;
 }
 
-/** Starts all agents at once, and tells what the hosts are. */
-export async function startAgents(): Promise<Environment> {
-  const [{ hello }] = await Promise.all([agentFor('server'), agentFor('a'), agentFor('b')]);
-  return hello.environment;
+/** Starts all agents at once, and tells on how many hosts, and what these are. Rejects with a BenchError. */
+export async function startAgents(): Promise<{ hosts: number; environment: Environment }> {
+  try {
+    const names = await hostNames();
+    const [{ hello }] = await Promise.all([agentFor('server'), ...names.map(agentFor)]);
+    return { hosts: names.length, environment: hello.environment };
+  } catch (error) {
+    throw asBenchError(error);
+  }
 }
 
 /** Keeps the traffic of a case going in two agents, and gives back what both recorded in the measured interval. */
 export async function measureWithAgents(
   { name, module }: PairTraffic,
   task: Case,
-  { warmupMs, measureMs, timeoutMs }: Budget,
+  budget: Budget,
 ): Promise<Both<Report>> {
   const run = async () => {
     const [{ agent: server, hello }, { agent: client }] = await Promise.all([
       agentFor('server'),
       agentFor(clientHost(task)),
     ]);
-    await client.order({ module, task, warmupMs, measureMs, control: hello.control });
+    await client.order({ module, task, budget, control: hello.control });
     return Promise.race([client.answer(), server.gone]);
   };
   try {
-    const answer = await withTimeout(run(), timeoutMs, `${name} ${task.metric}`);
+    const answer = await withTimeout(run(), budget.timeoutMs, `${name} ${task.metric}`);
     if (answer.kind === 'reports') return answer.reports;
     throw new BenchError(
       'ERR_BENCH_PEER',

@@ -1,11 +1,11 @@
 /**
- * The hosts on which the rdma suite runs, and how a tool is started there: the laboratory of ci/lab, started at the first use and
- * ended by `closeHosts`. It must not know any subject.
+ * The hosts on which the rdma suite runs, and how a tool is started there: those that SPLITPLANE_RDMA names, or else the laboratory
+ * of ci/lab, started at the first use and ended by `closeHosts`. It must not know any subject.
  */
 import { leashProgram, parseUsage, PROJECT_ROOT, type Tool } from '../children.js';
 import { BenchError, type Case } from '../measurement.js';
 import type * as laboratory from '../../ci/lab/lab.mjs';
-import type { CommandOptions, HostName, Job, Lab } from '../../ci/lab/lab.mjs';
+import type { CommandOptions, HostName, Hosts, Job } from '../../ci/lab/lab.mjs';
 
 /** Where the client of a case runs. The server is always on `a`. */
 export function clientHost({ hosts }: Case): HostName {
@@ -17,27 +17,34 @@ export function serverAddress({ hosts }: Case): string {
   return hosts === 2 ? '"$LAB_PEER"' : '"$LAB_SELF"';
 }
 
-/** Longer than a suite takes; a laboratory that has been forgotten ends by then. */
+/** Of the laboratory: longer than a suite takes. A laboratory that has been forgotten ends by then. */
 const LIFETIME_SECONDS = 1800;
 
-let lab: Promise<Lab> | undefined;
+let hosts: Promise<Hosts> | undefined;
 
-async function start(): Promise<Lab> {
+async function start(): Promise<Hosts> {
   // At run time this file is in dist/, and the laboratory is not.
   const { Lab } = (await import(`${PROJECT_ROOT}ci/lab/lab.mjs`)) as typeof laboratory;
   // What is built here is seen there, but only if it is there first.
   await leashProgram();
-  return Lab.start({ lifetimeSeconds: LIFETIME_SECONDS });
+  return Lab.open({ lifetimeSeconds: LIFETIME_SECONDS });
+}
+
+function open(): Promise<Hosts> {
+  return (hosts ??= start());
+}
+
+export async function hostNames(): Promise<readonly HostName[]> {
+  return (await open()).hosts;
 }
 
 export async function spawnOn(host: HostName, line: string, options?: CommandOptions): Promise<Job> {
-  lab ??= start();
-  return (await lab).spawn(host, line, options);
+  return (await open()).spawn(host, line, options);
 }
 
 export async function closeHosts(): Promise<void> {
-  const opened = lab;
-  lab = undefined;
+  const opened = hosts;
+  hosts = undefined;
   // One that did not start has ended itself, and was heard of by whoever wanted it.
   await opened?.then(
     (running) => running.stop(),

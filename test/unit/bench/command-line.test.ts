@@ -2,7 +2,7 @@
 import { CommanderError } from 'commander';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { readCommandLine, type SuitePlan } from '../../../bench/command-line.js';
-import { BYTES_PER_GB } from '../../../bench/measurement.js';
+import { BYTES_PER_GB, MIB } from '../../../bench/measurement.js';
 
 let printed = '';
 
@@ -121,7 +121,13 @@ describe('selects', () => {
     const rdma = planOf('rdma');
     expect(namesOf(rdma)).toEqual(['splitplane', 'perftest', 'ucx']);
     expect(rdma).toMatchObject({ rounds: 3, suite: { soaks: [] } });
-    expect(planOf('rdma', '--quick').budget.measureMs).toBeLessThan(rdma.budget.measureMs);
+  });
+
+  test('no bulk but of 1 MiB with --quick over rdma, and no processes that have run for long', () => {
+    const [full, quick] = [planOf('rdma'), planOf('rdma', '--quick')];
+    expect(casesOf(quick)).toEqual(casesOf(full).filter(({ size }) => size <= MIB));
+    expect(full.budget.warmupRoundTrips).toBeGreaterThan(0);
+    expect(quick.budget.warmupRoundTrips).toBeUndefined();
   });
 
   test('the rounds that were asked for, also with --quick', () => {
