@@ -159,7 +159,8 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (!(error instanceof BenchError)) throw error;
   console.error(`${error.code}: ${error.message}`);
-  if (error.cause instanceof Error && error.cause.message !== error.message) console.error(error.cause.message);
+  if (error.cause instanceof Error && error.cause.message !== error.message)
+    console.error(error.cause.message);
   return error.code === 'ERR_BENCH_USAGE' ? EXIT_USAGE : EXIT_INCOMPLETE;
 }
 
