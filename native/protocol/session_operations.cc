@@ -51,7 +51,10 @@ Status Session::CheckOperation(const Operation& operation) const {
   if (operation.length == 0 || operation.offset > UINT64_MAX - operation.length) {
     return Status::Error(Code::kInvalidArgument, "transfer", "the range is empty, or ends beyond 2^64 bytes");
   }
-  if (waiting_.size() + posted_.size() >= core_.options.operations_queued_max) return Status::NoResource();
+  if (waiting_.size() + posted_.size() >= core_.options.operations_queued_max) {
+    return Status::Error(Code::kQuotaExceeded, "transfer",
+                         "too many operations of this connection have not ended; await some before the next");
+  }
   return {};
 }
 

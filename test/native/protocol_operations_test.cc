@@ -37,7 +37,7 @@ TEST_F(ProtocolOperations, HaveABound) {
   local = alice->Memory(64, 0);
   tag = bob->Export(bob->Memory(64, 7), Access::kRead);
   for (int i = 0; i < 10; i++) EXPECT_TRUE(Read(tag).ok());
-  EXPECT_EQ(Read(tag).status().code(), Code::kNoResource);
+  EXPECT_EQ(Read(tag).status().code(), Code::kQuotaExceeded);
   Settle();
   EXPECT_TRUE(Read(tag).ok());
 }
