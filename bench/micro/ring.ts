@@ -46,7 +46,7 @@ export const ringMicros: readonly Micro[] = [
       }
       let bytes = 0;
       const handler = handlerOf((message) => (bytes += message.envelope.length));
-      const read = eventReader(memory, handler, unreachable);
+      const read = eventReader(memory, handler, unreachable, () => false);
       return () => {
         bytes = 0;
         read(EVENTS_MAX);

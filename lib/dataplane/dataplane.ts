@@ -20,7 +20,7 @@ import {
   type SessionFacts,
   type TransportFacts,
 } from './native.js';
-import { Operations } from './operations.js';
+import { Operations, TIMER_MS_MAX } from './operations.js';
 import { releaseTags, RemoteBuffer, type RemoteAccess } from './remote.js';
 import { SharedBlocks } from './shared-blocks.js';
 
@@ -127,7 +127,12 @@ export class Dataplane {
         new addon.Engine(
           nativeOptions,
           shared.blocks,
-          eventReader(shared, events, (index) => engine.detail(index)),
+          eventReader(
+            shared,
+            events,
+            (index) => engine.detail(index),
+            () => this.#closed,
+          ),
         ),
     );
     this.#engine = engine;
@@ -158,8 +163,8 @@ export class Dataplane {
   }
 
   /** Tells the peer that what these stand for is not needed any more. */
-  releaseTags(session: number, buffers: readonly RemoteBuffer[]): void {
-    if (!this.#closed) releaseTags(this.#remote, session, buffers);
+  releaseTags(session: number, references: readonly { readonly tag: string | undefined }[]): void {
+    if (!this.#closed) releaseTags(this.#remote, session, references);
   }
 
   /** Puts the length of attachment `index` of the next message, -1 for one by reference. */
@@ -169,10 +174,11 @@ export class Dataplane {
 
   /**
    * Queues the message in the send arena, with so many attachments that were put. Answers its id, 0 when the queue is full (wait
-   * for writable).
+   * for writable). The peer is told the deadline; 0, and one beyond TIMER_MS_MAX, is none.
    */
   send(session: number, envelopeBytes: number, attachments: number, deadlineMs: number): number {
-    return native(() => this.#engine.send(session, envelopeBytes, attachments, deadlineMs));
+    const told = deadlineMs > TIMER_MS_MAX ? 0 : deadlineMs;
+    return native(() => this.#engine.send(session, envelopeBytes, attachments, told));
   }
 
   /** Queues the batch of `count` messages in the send arena, lengths first. Answers as send(). */
@@ -182,7 +188,7 @@ export class Dataplane {
 
   /** True when the message was still queued and is gone. */
   cancelMessage(session: number, message: number): boolean {
-    return this.#engine.cancelMessage(session, message) !== 0;
+    return !this.#closed && this.#engine.cancelMessage(session, message) !== 0;
   }
 
   /** Gives back the credits of messages that were taken. */

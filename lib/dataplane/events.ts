@@ -99,11 +99,15 @@ function operationEnded(
   );
 }
 
-/** The function that the addon calls with the number of descriptors that lie ready. */
+/**
+ * The function that the addon calls with the number of descriptors that lie ready. A handler may end the engine; what is left
+ * then is nobody's any more.
+ */
 export function eventReader(
   memory: SharedBlocks,
   handler: EventHandler,
   detail: (index: number) => NativeHello | Error,
+  isOver: () => boolean,
 ): (count: number) => void {
   const { events } = memory;
   const arrived = new Arrived(memory);
@@ -157,7 +161,7 @@ export function eventReader(
     }
   };
   return (count) => {
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < count && !isOver(); i++) {
       try {
         handle(i * EVENT_WORDS);
       } catch (error) {

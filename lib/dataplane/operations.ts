@@ -9,9 +9,12 @@ import { Turns } from './turns.js';
 export interface OperationOptions {
   /** Ends it with ABORTED. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds after which it ends with DEADLINE_EXCEEDED. */
+  /** Milliseconds after which it ends with DEADLINE_EXCEEDED; with more than TIMER_MS_MAX it has no deadline. */
   readonly deadlineMs?: number | undefined;
 }
+
+/** The longest that Node.js has timers for: 24 days. Longer ones would go off at once. */
+export const TIMER_MS_MAX = 2 ** 31 - 1;
 
 interface Pending {
   resolve(value: bigint): void;
@@ -101,7 +104,7 @@ export function watch(
   };
   signal?.addEventListener('abort', onAbort);
   const timer =
-    deadlineMs === undefined
+    deadlineMs === undefined || deadlineMs > TIMER_MS_MAX
       ? undefined
       : setTimeout(() => {
           stop();

@@ -235,10 +235,10 @@ export class RemoteBuffer {
 export function releaseTags(
   { engine, shared }: RemoteAccess,
   session: number,
-  buffers: readonly RemoteBuffer[],
+  references: readonly { readonly tag: string | undefined }[],
 ): void {
   let count = 0;
-  for (const { tag } of buffers) {
+  for (const { tag } of references) {
     if (tag === undefined) continue;
     if (count === RELEASED_TAGS_MAX) {
       engine.releaseTags(session, count);

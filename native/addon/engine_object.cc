@@ -269,6 +269,7 @@ Napi::Value EngineObject::Session(const Napi::CallbackInfo& info) {
 
 // detail(index): what an event of the batch being delivered says at length: a hello's facts, or an Error
 Napi::Value EngineObject::Detail(const Napi::CallbackInfo& info) {
+  if (Open(info) == nullptr) return {};
   const EventRing::Detail& detail = core_->ring().detail(info[0].As<Napi::Number>().Uint32Value());
   if (const auto* hello = std::get_if<PeerHello>(&detail)) return ToObject(info.Env(), *hello);
   return MakeError(info.Env(), std::get<Status>(detail)).Value();
