@@ -35,14 +35,13 @@ export class ArrivalQueue<T extends Arrival> implements AsyncIterable<T, undefin
     taker({ value: arrival, done: false });
   }
 
-  /** Takes out what its sender does not want handled any more, if nobody has it yet. */
-  withdraw(connection: Connection, id: number): T | undefined {
-    const taken = this.#waiting.remove(
-      ({ arrival }) => arrival.connection === connection && arrival.id === id,
-    );
-    if (taken === undefined) return undefined;
-    this.#consume(connection.session, 1, taken.byteCount);
-    return taken.arrival;
+  /** Takes out, of what nobody has yet, what its senders do not want handled any more. */
+  withdraw(isCanceled: (connection: Connection, id: number) => boolean): T[] {
+    const taken = this.#waiting.removeAll(({ arrival }) => isCanceled(arrival.connection, arrival.id));
+    return taken.map(({ arrival, byteCount }) => {
+      this.#consume(arrival.connection.session, 1, byteCount);
+      return arrival;
+    });
   }
 
   /** What waits of one connection goes to `other`, in its order. */

@@ -8,9 +8,10 @@ import type { BufferSlices, RegisteredBuffer } from '../dataplane/memory.js';
 import type { NativeHello, PassedOver, SessionFacts } from '../dataplane/native.js';
 import { abortedError, watch, type OperationOptions } from '../dataplane/operations.js';
 import type { RemoteBuffer } from '../dataplane/remote.js';
-import { SplitplaneError } from '../errors.js';
+import { SplitplaneError, type ErrorCode } from '../errors.js';
 import type { Serializer } from '../serializer/registry.js';
 import type { Envelope } from '../soap/envelope.js';
+import type { SoapFault } from '../soap/fault.js';
 import { checkReferences } from '../soap/references.js';
 import type { ArrivalQueue } from './arrival-queue.js';
 import type { Batch, PackedMessages } from './batch.js';
@@ -22,6 +23,9 @@ import { BATCH, type Judged, type Peer } from './security.js';
 import { attachedBytes, type Attachment } from './separator.js';
 
 export type { SendOptions, Sent } from './outbox.js';
+
+/** How long close() lets messages wait for room, and as long again the engine for the peer to accept them. */
+export const CLOSE_MS_MAX = 10_000;
 
 /** Requests remembered that were given up and whose answer may still come. */
 const ABANDONED_MAX = 1024;
@@ -85,6 +89,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   #inbox: Inbox | undefined;
   #batches: ArrivalQueue<Batch> | undefined;
   #messageBytesMax = 0;
+  #closing = false;
   #why: SplitplaneError | undefined;
   #settleClosed!: (why: SplitplaneError) => void;
 
@@ -126,7 +131,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   get facts(): ConnectionFacts {
     const facts = this.#owner.dataplane.session(this.#session);
     if (facts === undefined || this.#inbox === undefined) throw this.#notOpen();
-    return { ...facts, inbox: { ...this.#inbox.counters }, messagesWaiting: this.#outbox?.waitingCount ?? 0 };
+    return { ...facts, inbox: { ...this.#inbox.counters }, messagesWaiting: this.waitingCount };
   }
 
   /**
@@ -143,6 +148,11 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
   /** Whether messages wait for room: await `drain`, or the promise of send(), before sending more. */
   get writableNeedDrain(): boolean {
     return this.#outbox?.full ?? false;
+  }
+
+  /** @internal Messages that wait for room. */
+  get waitingCount(): number {
+    return this.#outbox?.waitingCount ?? 0;
   }
 
   /**
@@ -222,10 +232,29 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     });
   }
 
-  /** Settles when everything sent was accepted, transfers have ended, and the connection is closed on both sides. */
+  /**
+   * Settles when everything sent was accepted, transfers have ended, and the connection is closed on both sides. Where the
+   * peer does not take it in time (CLOSE_MS_MAX), the connection is closed all the same, and what is left fails.
+   */
   async close(): Promise<void> {
+    this.#closing = true;
+    if (this.#outbox?.full === true) await this.#sendWaiting(this.#outbox);
     if (this.#state !== 'closed') this.#owner.dataplane.closeSession(this.#session);
     await this.closed;
+  }
+
+  /** What waits for room goes first: the engine takes nothing any more once it closes. */
+  async #sendWaiting(outbox: Outbox): Promise<void> {
+    const timer = setTimeout(() => {
+      this.destroy(
+        new SplitplaneError(
+          'DEADLINE_EXCEEDED',
+          'The peer did not take everything in time; what was not delivered is lost.',
+        ),
+      );
+    }, CLOSE_MS_MAX);
+    await outbox.queued();
+    clearTimeout(timer);
   }
 
   /** Ends at once: whatever is outstanding fails with CLOSED, or with `error`. */
@@ -262,6 +291,8 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
 
   #open({ signal }: OperationOptions): Outbox {
     if (this.#outbox === undefined || this.#state === 'closed') throw this.#notOpen();
+    if (this.#closing)
+      throw new SplitplaneError('CLOSED', 'The connection is being closed. Open another one.');
     if (signal?.aborted === true) throw abortedError(signal);
     return this.#outbox;
   }
@@ -369,6 +400,13 @@ export class Connection extends EventEmitter<ConnectionEvents> implements AsyncD
     if (this.#abandoned?.delete(relatesTo) !== true) return false;
     message.release();
     return true;
+  }
+
+  /** @internal The message was not let in. If it answers a request of ours, no other answer will come. */
+  answerRefused({ relatesTo }: Envelope, code: ErrorCode, { reason }: SoapFault): void {
+    if (relatesTo === undefined) return;
+    const why = `The answer came and was refused on this side: ${reason}`;
+    this.#requests?.get(relatesTo)?.reject(new SplitplaneError(code, why));
   }
 
   /** @internal */

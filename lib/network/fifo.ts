@@ -38,6 +38,7 @@ export class Fifo<T> {
     for (let i = this.#head; i < this.#items.length; i++) {
       const item = this.#items[i] as T;
       if (!matches(item)) continue;
+      if (i === this.#head) return this.shift();
       this.#items.splice(i, 1);
       return item;
     }

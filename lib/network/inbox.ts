@@ -17,6 +17,8 @@ import { join } from './separator.js';
 
 /** Cancellations remembered of messages that nobody has asked the signal of. */
 const CANCELED_MAX = 1024;
+/** With more that waits to be sent a message that is refused is not answered any more. */
+const ANSWERS_WAITING_MAX = 1024;
 
 /** Whether something may pass; `bytes` of buffers or, of a batch, of messages. */
 export type Authorizer = (
@@ -34,6 +36,8 @@ export interface Receiver {
   readonly understands: (block: QName) => boolean;
   /** Whether the message has not come before. */
   isNew(connection: Connection, messageId: string): boolean;
+  /** Nobody has handled a message that came, and nobody will: it may come again. */
+  unhandled(connection: Connection, messageId: string): void;
   deliver(message: Message, byteCount: number): void;
   deliverBatch(batch: Batch): void;
   readonly batchMemory: BatchMemory;
@@ -205,8 +209,13 @@ export class Inbox {
   }
 
   #deny(message: Message, byteCount: number): void {
+    const { envelope } = message;
+    const { messageId } = envelope;
+    const fault = this.#denial(envelope);
     this.counters.refused++;
-    this.#answer(message.envelope, this.#denial(message.envelope));
+    this.#answer(envelope, fault);
+    if (messageId !== undefined) this.#receiver.unhandled(this.#connection, messageId);
+    this.#connection.answerRefused(envelope, 'PERMISSION_DENIED', fault);
     message.release();
     this.#dataplane.consume(this.#session, 1, byteCount);
   }
@@ -222,11 +231,19 @@ export class Inbox {
         ? error.fault
         : new SoapFault({ code: 'Receiver', reason: 'The message could not be processed.' });
     this.#answer(envelope, fault);
+    if (envelope !== undefined) {
+      this.#connection.answerRefused(envelope, 'MESSAGE_INVALID', fault);
+      this.#dataplane.releaseTags(this.#session, envelope.references);
+    }
     this.#dataplane.consume(this.#session, 1, byteCount);
   }
 
-  /** Faults are never answered with faults: two nodes would go on for ever. */
+  /**
+   * Faults are never answered with faults: two nodes would go on for ever. Nor is a peer that does not take what is sent to it:
+   * it needs no credit to be answered.
+   */
   #answer(envelope: Envelope | undefined, fault: SoapFault): void {
+    if (this.#connection.waitingCount > ANSWERS_WAITING_MAX) return;
     if (envelope !== undefined && (envelope.wantsNoReply || envelope.relatesTo !== undefined)) return;
     const answer = envelope === undefined ? Envelope.fault(fault) : envelope.replyFault(fault);
     // The connection may be gone by now; then nobody is there to be answered.

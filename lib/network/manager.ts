@@ -20,6 +20,8 @@ import type { Message } from './message.js';
 import { completeOptions, type CompleteOptions, type NetworkManagerOptions } from './options.js';
 import { checkPlaintext, type Authorize, type Peer } from './security.js';
 import { SeenMessages } from './seen.js';
+import { SharedConnections } from './shared-connections.js';
+import { Withdrawals } from './withdrawals.js';
 import { checkTransports, transportsFor } from './transports.js';
 
 const DATA_CHANNELS_MAX = 16;
@@ -66,12 +68,6 @@ interface Opening {
   reject(error: SplitplaneError): void;
 }
 
-/** A connection that messages find by the address in their wsa:To. */
-interface SharedConnection {
-  readonly connecting: Promise<Connection>;
-  connection: Connection | undefined;
-}
-
 export class NetworkManager extends EventEmitter<NetworkManagerEvents> implements AsyncDisposable {
   readonly #options: CompleteOptions;
   readonly #serializers: SerializerRegistry;
@@ -80,10 +76,13 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   readonly #connections = new Map<number, Connection>();
   readonly #opening = new Map<number, Opening>();
   readonly #listeners = new Map<number, { allowInsecure: boolean }>();
-  readonly #byAddress = new Map<string, SharedConnection>();
+  readonly #shared = new SharedConnections((address, options) => this.connect(address, options));
   readonly #messages: ArrivalQueue<Message>;
   readonly #batches: ArrivalQueue<Batch>;
   readonly #seen = new SeenMessages();
+  readonly #withdrawals = new Withdrawals((isCanceled) => {
+    this.#withdraw(isCanceled);
+  });
   #closed = false;
 
   constructor(options: NetworkManagerOptions = {}) {
@@ -283,37 +282,12 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   }
 
   /**
-   * The connection to where an address or wsa:To points (dos://HOST:PORT/NAME); it is made when there is none. Rejects as
-   * connect() does, and with ADDRESS_INVALID for what names no host.
+   * The connection to where an address or wsa:To points (dos://HOST:PORT/NAME); it is made when there is none, with `options`. Of
+   * one that is there only `expectedNodeId` is looked at again. Rejects as connect() does, and with ADDRESS_INVALID for what names
+   * no host.
    */
-  async connectionTo(to: string, options: ConnectOptions = {}): Promise<Connection> {
-    if (!/^[a-z]+:\/\//.test(to) || /^https?:/.test(to)) {
-      throw new SplitplaneError(
-        'ADDRESS_INVALID',
-        `wsa:To is ${to}, which names no host. Write dos://HOST:PORT/NAME, or send on a connection.`,
-      );
-    }
-    const parsed = parseAddress(to);
-    const key = `${parsed.transport} ${parsed.host} ${parsed.port}`;
-    const shared = this.#byAddress.get(key) ?? this.#connectShared(key, to, options);
-    if (shared.connection !== undefined) return shared.connection;
-    // Others wait for the same connection: it is not theirs to lose when this caller gives up.
-    return await new Promise((resolve, reject) => {
-      const stopWatching = watch(options, reject);
-      void shared.connecting.then(resolve, reject).finally(stopWatching);
-    });
-  }
-
-  #connectShared(key: string, to: string, options: ConnectOptions): SharedConnection {
-    const connecting = this.connect(to, { ...options, signal: undefined, deadlineMs: undefined });
-    const shared: SharedConnection = { connecting, connection: undefined };
-    this.#byAddress.set(key, shared);
-    const forget = (): boolean => this.#byAddress.delete(key);
-    connecting.then((connection) => {
-      shared.connection = connection;
-      return connection.closed.then(forget);
-    }, forget);
-    return shared;
+  connectionTo(to: string, options: ConnectOptions = {}): Promise<Connection> {
+    return this.#shared.connectionTo(to, options);
   }
 
   /** Stops listening, closes every connection in good order, and gives the memory back. Idempotent. */
@@ -361,25 +335,32 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
     this.#connections.set(session, connection);
     connection.greeted(peer);
     this.#updateReference();
+    const verdict = await this.#judge(peer, hello.listener);
+    // It may have ended meanwhile, by the peer or from here, also where nobody has been told yet.
+    if (this.#dataplane.session(session) === undefined) return;
+    if (verdict instanceof SplitplaneError) {
+      this.#dataplane.reject(session, verdict);
+      return;
+    }
+    connection.accepted(verdict);
+    this.#dataplane.accept(session, verdict);
+  }
+
+  /** The principal that a peer is, or why it is not let in. */
+  async #judge(peer: Peer, listener: number): Promise<string | SplitplaneError> {
     try {
       if (!peer.dialed) {
-        const allowInsecure = this.#listeners.get(hello.listener)?.allowInsecure ?? false;
+        const allowInsecure = this.#listeners.get(listener)?.allowInsecure ?? false;
         checkPlaintext(peer.remoteAddress, peer.localOnly, allowInsecure);
       }
       const principal = await this.#options.authenticate(peer);
-      if (principal === undefined) {
-        throw new SplitplaneError('AUTHENTICATION_FAILED', `${peer.identity} was not authenticated.`);
-      }
-      connection.accepted(principal);
-      if (!this.#closed) this.#dataplane.accept(session, principal);
+      if (principal !== undefined) return principal;
+      return new SplitplaneError('AUTHENTICATION_FAILED', `${peer.identity} was not authenticated.`);
     } catch (error) {
-      const refusal =
-        error instanceof SplitplaneError
-          ? error
-          : new SplitplaneError('AUTHENTICATION_FAILED', `${peer.identity} was not authenticated.`, {
-              cause: error,
-            });
-      if (!this.#closed && connection.state !== 'closed') this.#dataplane.reject(session, refusal);
+      if (error instanceof SplitplaneError) return error;
+      return new SplitplaneError('AUTHENTICATION_FAILED', `${peer.identity} was not authenticated.`, {
+        cause: error,
+      });
     }
   }
 
@@ -421,7 +402,14 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
       dataplane: this.#dataplane,
       inlineBytesMax: this.#options.inlineBytesMax,
       understands,
-      isNew: (connection, messageId) => this.#seen.isNew(connection.peer.nodeId, messageId),
+      isNew: (connection, messageId) => {
+        // It may be one that was canceled in this very turn.
+        this.#withdrawals.settle();
+        return this.#seen.isNew(connection.peer.nodeId, messageId);
+      },
+      unhandled: (connection, messageId) => {
+        this.#seen.return(connection.peer.nodeId, messageId);
+      },
       authorize: authorize && authorizer(authorize),
       batchMemory: new BatchMemory(),
       deliver: (message, bytes) => {
@@ -436,10 +424,21 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
         return own;
       },
       withdraw: (connection, id) => {
-        this.#messages.withdraw(connection, id)?.release();
-        (connection.ownBatches ?? this.#batches).withdraw(connection, id)?.release();
+        this.#withdrawals.add(connection, id);
       },
     };
+  }
+
+  #withdraw(isCanceled: (connection: Connection, id: number) => boolean): void {
+    for (const message of this.#messages.withdraw(isCanceled)) {
+      const { connection, envelope } = message;
+      if (envelope.messageId !== undefined) this.#seen.return(connection.peer.nodeId, envelope.messageId);
+      message.release();
+    }
+    const own = this.connections.flatMap(({ ownBatches }) => ownBatches ?? []);
+    for (const queue of [this.#batches, ...own]) {
+      for (const batch of queue.withdraw(isCanceled)) batch.release();
+    }
   }
 
   #checkOpen(): void {

@@ -13,6 +13,9 @@ import { enqueue, separate, type Attachable, type Separated } from './separator.
 /** Messages that may wait for room in the queue, per connection. Watch writableNeedDrain to stay far below. */
 export const WAITING_MESSAGES_MAX = 65_536;
 
+/** What was canceled is dropped from what the peer has not acknowledged when there is so much and it is the larger half. */
+const CANCELED_KEPT_MAX = 1024;
+
 const NO_BUFFERS: readonly Attachable[] = [];
 
 export interface SendOptions extends OperationOptions {
@@ -50,6 +53,7 @@ export interface Outgoing<T = Sent> {
 interface Entry {
   /** Some of it, or all, waits for room. */
   waits: boolean;
+  canceled: boolean;
   /** The engine's numbers for the rest, which follow each other; 0: there is none. */
   readonly firstId: number;
   readonly lastId: number;
@@ -64,6 +68,7 @@ interface Entry {
 abstract class OutgoingEntry<T> implements Entry, Outgoing<T> {
   readonly sent: Promise<T>;
   waits = true;
+  canceled = false;
   firstId = 0;
   lastId = 0;
   stopWatching: (() => void) | undefined;
@@ -176,6 +181,10 @@ export class Outbox {
   readonly #onDrain: () => void;
   readonly #waiting = new Fifo<Entry>();
   readonly #unacknowledged = new Fifo<Entry>();
+  /** Of those that are unacknowledged. */
+  #canceledCount = 0;
+  #onQueued: (() => void) | undefined;
+  #queued: Promise<void> | undefined;
 
   constructor(
     dataplane: Dataplane,
@@ -216,18 +225,27 @@ export class Outbox {
   }
 
   cancel(entry: Entry, reason: SplitplaneError): void {
+    entry.canceled = true;
     if (entry.waits) this.#waiting.remove((other) => other === entry);
+    else this.#canceledCount++;
     for (let id = entry.firstId; id !== 0 && id <= entry.lastId; id++) {
       this.#dataplane.cancelMessage(this.#session, id);
     }
     entry.fail(reason);
+    // A peer that takes nothing acknowledges nothing either, and what was meant for it would stay for as long.
+    if (this.#canceledCount > CANCELED_KEPT_MAX && this.#canceledCount * 2 > this.#unacknowledged.length) {
+      this.#unacknowledged.removeAll(({ canceled }) => canceled);
+      this.#canceledCount = 0;
+    }
+    this.#settleQueued();
   }
 
   /** The peer has every message up to this id. */
   delivered(upTo: number): void {
     for (let entry = this.#unacknowledged.peek(); entry !== undefined && entry.lastId <= upTo;) {
       this.#unacknowledged.shift();
-      entry.accepted();
+      if (entry.canceled) this.#canceledCount--;
+      else entry.accepted();
       entry = this.#unacknowledged.peek();
     }
   }
@@ -243,7 +261,17 @@ export class Outbox {
       }
       this.#waiting.shift();
     }
+    this.#settleQueued();
     if (had) this.#onDrain();
+  }
+
+  /** Settles when nothing waits for room any more, or all has failed. */
+  queued(): Promise<void> {
+    this.#queued ??= new Promise((resolve) => {
+      this.#onQueued = resolve;
+    });
+    this.#settleQueued();
+    return this.#queued;
   }
 
   /** The connection ended: so does everything here. */
@@ -251,6 +279,11 @@ export class Outbox {
     for (const queue of [this.#unacknowledged, this.#waiting]) {
       for (let entry = queue.shift(); entry !== undefined; entry = queue.shift()) entry.fail(error);
     }
+    this.#settleQueued();
+  }
+
+  #settleQueued(): void {
+    if (!this.full) this.#onQueued?.();
   }
 
   #checkRoom(): void {

@@ -1,12 +1,17 @@
 // Which messages a peer has sent before, by wsa:MessageID: a message that comes again is dropped, so that sending it again
 // after a break is safe. Bounded: ids are kept in two generations, and when the younger is full the elder is forgotten.
 // (A single set that drops its oldest entry walks over every one dropped before.)
+import { createHash } from 'node:crypto';
 import { UuidSet } from './uuid-set.js';
 
 /** MessageIDs of each peer that are remembered at least; at most twice as many are. */
 export const SEEN_MESSAGES_MIN = 8192;
 /** Peers whose messages are remembered. A peer is its node, and so the same after a reconnect. */
 export const SEEN_PEERS_MAX = 1024;
+/** Messages of each peer that were taken back unhandled and may come again. */
+const RETURNED_MAX = 1024;
+/** Characters of an id that is kept as it is; of a longer one, which may be as long as an envelope, its digest. */
+const KEPT_LENGTH_MAX = 128;
 
 /** Ids of both kinds: those that nearly everybody sends, `urn:uuid:`, and any others. */
 class Generation {
@@ -35,12 +40,15 @@ class Generation {
 class Generations {
   #younger = new Generation();
   #elder = new Generation();
+  /** Ids that have been seen and count as new once more. */
+  #returned: Set<string> | undefined;
 
   add(id: string): boolean {
     const isUuid = UuidSet.read(id);
     // Hashed once: the copy keeps its hash, and looking for `id` itself would compute it another time.
-    const key = isUuid ? id : copyOf(id);
-    if (this.#younger.has(key, isUuid) || this.#elder.has(key, isUuid)) return false;
+    const key = isUuid ? id : keyOf(id);
+    const isReturned = this.#returned?.delete(key) === true;
+    if (this.#younger.has(key, isUuid) || this.#elder.has(key, isUuid)) return isReturned;
     this.#younger.add(key, isUuid);
     if (this.#younger.size === SEEN_MESSAGES_MIN) {
       const forgotten = this.#elder;
@@ -49,6 +57,12 @@ class Generations {
       this.#younger = forgotten;
     }
     return true;
+  }
+
+  return(id: string): void {
+    const returned = (this.#returned ??= new Set());
+    returned.add(keyOf(id));
+    if (returned.size > RETURNED_MAX) returned.delete(returned.values().next().value as string);
   }
 }
 
@@ -70,12 +84,18 @@ export class SeenMessages {
     }
     return this.#latestSeen.add(messageId);
   }
+
+  /** Nobody has handled this message, and nobody will: it is new when it comes again, once. */
+  return(peer: string, messageId: string): void {
+    this.#peers.get(peer)?.return(messageId);
+  }
 }
 
 /**
  * The same text in memory of its own: what came may be a slice that keeps the whole envelope's text alive. Joining makes new
  * memory as soon as it is sliced.
  */
-function copyOf(text: string): string {
-  return ` ${text}`.slice(1);
+function keyOf(id: string): string {
+  if (id.length > KEPT_LENGTH_MAX) return createHash('sha256').update(id).digest('base64');
+  return ` ${id}`.slice(1);
 }

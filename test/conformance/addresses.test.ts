@@ -108,4 +108,17 @@ describe('addresses', () => {
     await client.send(envelope('again', { to }));
     expect(valueOf(await take(server))).toBe('again');
   });
+
+  // Goal: a connection that messages share is not used for who expects somebody else at its end.
+  test('expectedNodeId holds for a connection that is there already', async () => {
+    const server = makeManager();
+    const client = makeManager();
+    const { address } = await server.listen(TCP.listenAddress());
+    const to = address.replace('tcp:', 'dos:');
+    const shared = await client.connectionTo(to, { expectedNodeId: server.nodeId });
+    expect(await client.connectionTo(to)).toBe(shared);
+    const expectedNodeId = '1'.padStart(32, '0');
+    expect(await code(client.send(envelope('secret', { to }), { expectedNodeId }))).toBe('IDENTITY_MISMATCH');
+    expect([shared.state, shared.facts.messagesSent]).toEqual(['open', 0]);
+  });
 });

@@ -1,11 +1,18 @@
-// Proves that the queue keeps its order and gives its slots back, that a set of UUIDs is a set, and that what is remembered of
-// peers is bounded and forgets the oldest first.
+// Proves that the queue keeps its order and gives its slots back, that a set of UUIDs is a set, that cancellations are looked for
+// together, and that what is remembered of peers is bounded and forgets the oldest first.
 import { randomUUID } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Fifo } from '../../../lib/network/fifo.js';
+import type { Connection } from '../../../lib/network/connection.js';
+import { Withdrawals } from '../../../lib/network/withdrawals.js';
 import { UuidSet } from '../../../lib/network/uuid-set.js';
 import { SEEN_MESSAGES_MIN, SEEN_PEERS_MAX, SeenMessages } from '../../../lib/network/seen.js';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 describe('Fifo', () => {
   // Method: any sequence of operations does to a Fifo what it does to an array.
@@ -101,6 +108,29 @@ describe('UuidSet', () => {
   });
 });
 
+describe('Withdrawals', () => {
+  const [one, other] = [{}, {}] as Connection[] as [Connection, Connection];
+
+  // Method: the sweep asks of everything that it might find.
+  test('are swept once a turn, for all that came in it', async () => {
+    const sweeps: boolean[][] = [];
+    const withdrawals = new Withdrawals((isCanceled) => {
+      sweeps.push([isCanceled(one, 1), isCanceled(one, 2), isCanceled(other, 1), isCanceled(other, 2)]);
+    });
+    withdrawals.add(one, 1);
+    withdrawals.add(other, 2);
+    expect(sweeps).toEqual([]);
+    await Promise.resolve();
+    withdrawals.add(one, 2);
+    withdrawals.settle();
+    await Promise.resolve();
+    expect(sweeps).toEqual([
+      [true, false, false, true],
+      [false, true, false, false],
+    ]);
+  });
+});
+
 describe('SeenMessages', () => {
   test('knows a message of a peer again, and not of another', () => {
     const seen = new SeenMessages();
@@ -129,6 +159,31 @@ describe('SeenMessages', () => {
     expect(seen.isNew('a', id(2 * SEEN_MESSAGES_MIN))).toBe(true);
     expect(seen.isNew('a', id(SEEN_MESSAGES_MIN))).toBe(false);
     expect(seen.isNew('a', id(0))).toBe(true);
+  });
+
+  // Method: long ids, which are kept as digests, differ in their last character alone.
+  test.each(['m', 'x'.repeat(200_000)])(
+    'takes a message that was returned once more, and only that',
+    (id) => {
+      const seen = new SeenMessages();
+      seen.return('a', `${id}1`);
+      for (const text of [`${id}1`, `${id}2`]) expect(seen.isNew('a', text)).toBe(true);
+      seen.return('a', `${id}1`);
+      expect(seen.isNew('a', `${id}2`)).toBe(false);
+      expect(seen.isNew('a', `${id}1`)).toBe(true);
+      expect(seen.isNew('a', `${id}1`)).toBe(false);
+    },
+  );
+
+  // A peer chooses its ids, and may choose them as long as an envelope.
+  test('holds no memory for how long an id is', () => {
+    const seen = new SeenMessages();
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    for (let i = 0; i < 500; i++) seen.isNew('a', `${i}`.padEnd(200_000, `${i}`));
+    collectGarbage();
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(10e6);
+    expect(seen.isNew('a', '7'.repeat(200_000))).toBe(false);
   });
 
   // A peer that is in use must not be forgotten because others came: its resends would have a second effect.

@@ -1,0 +1,137 @@
+// The contract of ends that come in the middle of something: from inside of a handler, while a peer is judged, with messages that
+// still wait for room.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { SplitplaneError } from '../../lib/index.js';
+import { code, failure, turns, until } from '../support/events.js';
+import { connectTo, envelope, makeManager, makePair } from '../support/managers.js';
+import { TRANSPORTS } from '../support/transports.js';
+
+const unhandled: unknown[] = [];
+const note = (error: unknown): unknown => unhandled.push(error);
+
+beforeEach(() => {
+  unhandled.length = 0;
+  process.on('unhandledRejection', note);
+});
+
+afterEach(() => {
+  process.off('unhandledRejection', note);
+});
+
+describe.each(TRANSPORTS)('over $name', (transport) => {
+  // Goal: what a handler ends may have more to tell in the same round, and nobody is left to hear it.
+  test('a manager is destroyed by the first of two connections that end together', async () => {
+    const { server, client, address, outgoing } = await makePair(transport, { client: { resumeMs: 0 } });
+    const [second] = await connectTo(server, client, address);
+    for (const connection of [outgoing, second]) {
+      connection.on('close', () => {
+        client.destroy();
+      });
+    }
+    server.destroy();
+    await Promise.all([outgoing.closed, second.closed]);
+    await turns();
+    expect(client.connections).toEqual([]);
+  });
+
+  // Goal: a request is ended once, by its signal or with the manager, whichever is first.
+  test('a handler of a manager that is destroyed aborts what goes over another connection', async () => {
+    const { server, client, address, outgoing } = await makePair(transport);
+    const [second] = await connectTo(server, client, address);
+    const abort = new AbortController();
+    outgoing.on('close', () => {
+      abort.abort();
+    });
+    const asked = failure(second.request(envelope(), { signal: abort.signal }));
+    await until(() => second.facts.messagesUnacknowledged === 0);
+    client.destroy();
+    expect((await asked).code).toBe('ABORTED');
+  });
+
+  // Goal: a session that ends while somebody judges it is not judged any more. Method: the same signal ends both.
+  test('connecting and authenticating are given up together', async () => {
+    const server = makeManager();
+    const { address } = await server.listen(transport.listenAddress());
+    const abort = new AbortController();
+    let asked: (() => void) | undefined;
+    const judging = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const client = makeManager({
+      authenticate: () => {
+        asked?.();
+        return new Promise((_, reject) => {
+          abort.signal.addEventListener('abort', () => {
+            reject(new Error('given up'));
+          });
+        });
+      },
+    });
+    const connecting = code(client.connect(address, { signal: abort.signal }));
+    await judging;
+    abort.abort();
+    expect(await connecting).toBe('ABORTED');
+    await turns();
+    expect(unhandled).toEqual([]);
+  });
+
+  // Goal: the same where the manager closes while a peer waits to be let in.
+  test('a manager closes while it judges a peer', async () => {
+    let judged: (() => void) | undefined;
+    let asked: (() => void) | undefined;
+    const judging = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const server = makeManager({
+      authenticate: () => {
+        asked?.();
+        return new Promise((resolve) => {
+          judged = () => {
+            resolve('somebody');
+          };
+        });
+      },
+    });
+    const { address } = await server.listen(transport.listenAddress());
+    const connecting = failure(makeManager().connect(address));
+    await judging;
+    const closing = server.close();
+    judged?.();
+    await closing;
+    await connecting;
+    expect(unhandled).toEqual([]);
+  });
+
+  // Goal: what was sent before close() is accepted, also what had no room yet. Method: more than the queue of the engine holds.
+  test('close() sends what waits for room', async () => {
+    const total = 8000;
+    const { server, outgoing } = await makePair(transport);
+    const failures: SplitplaneError[] = [];
+    for (let i = 0; i < total; i++) {
+      outgoing.send(envelope(i)).catch((error: unknown) => failures.push(error as SplitplaneError));
+    }
+    expect(outgoing.writableNeedDrain).toBe(true);
+    const closing = outgoing.close();
+    expect(await code(outgoing.send(envelope('late')))).toBe('CLOSED');
+    let received = 0;
+    for await (const message of server.messages) {
+      message.release();
+      if (++received === total) break;
+    }
+    await closing;
+    expect(failures).toEqual([]);
+  });
+
+  // Goal: close() does not wait for messages whose connection ends meanwhile.
+  test('a connection is destroyed while it closes', async () => {
+    const { outgoing } = await makePair(transport, { server: { windowMessages: 1 } });
+    const sends = Array.from({ length: 8000 }, (_, i) => outgoing.send(envelope(i)));
+    const last = failure(sends.at(-1) as Promise<unknown>);
+    const ended = Promise.allSettled(sends);
+    const closing = outgoing.close();
+    outgoing.destroy();
+    await closing;
+    await ended;
+    expect((await last).code).toBe('CLOSED');
+  });
+});

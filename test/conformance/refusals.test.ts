@@ -1,0 +1,93 @@
+// The contract of messages that are not handled: refused, denied, or withdrawn before anybody took them. Their buffers go back, who
+// waits for an answer hears why there is none, and what was not handled may come again.
+import { describe, expect, test } from 'vitest';
+import { element, type XmlElement } from '../../lib/index.js';
+import { failure, until } from '../support/events.js';
+import { envelope, filled, makePair, take, untilIdle, valueOf } from '../support/managers.js';
+import { TRANSPORTS } from '../support/transports.js';
+
+const ID = 'urn:uuid:11111111-2222-4333-8444-555555555555';
+
+/** A header block that nobody here understands and everybody has to. */
+function mandatory(): XmlElement {
+  const namespace = 'http://www.w3.org/2003/05/soap-envelope';
+  const qualifiedAttributes = [{ namespace, localName: 'mustUnderstand', value: 'true', prefix: 's' }];
+  return element('urn:t', 'Must', [], { qualifiedAttributes });
+}
+
+describe.each(TRANSPORTS)('over $name', (transport) => {
+  // Goal: a message that is canceled before anybody has it was not handled, and its sender may send it again.
+  test('what was withdrawn may come again, once', async () => {
+    const { server, outgoing } = await makePair(transport);
+    const message = envelope('again', { messageId: ID });
+    const abort = new AbortController();
+    const asked = failure(outgoing.request(message, { signal: abort.signal }));
+    await until(() => outgoing.facts.messagesUnacknowledged === 0);
+    abort.abort();
+    expect((await asked).code).toBe('ABORTED');
+    await outgoing.send(message);
+    await outgoing.send(message);
+    await outgoing.send(envelope('next'));
+    expect(valueOf(await take(server))).toBe('again');
+    expect(valueOf(await take(server))).toBe('next');
+  });
+
+  test('what was denied may come again', async () => {
+    let open = false;
+    const { server, outgoing } = await makePair(transport, {
+      server: { authorize: ({ direction }) => direction === 'send' || open },
+    });
+    const message = envelope('later', { messageId: ID });
+    const answer = await outgoing.request(message);
+    expect(answer.fault?.subcodes.map(({ localName }) => localName)).toEqual(['PermissionDenied']);
+    open = true;
+    await outgoing.send(message);
+    expect(valueOf(await take(server))).toBe('later');
+  });
+
+  // Goal: whoever refuses a message after reading its header gives the buffers back.
+  test('a refused message releases its buffers', async () => {
+    const { server, client, outgoing } = await makePair(transport);
+    const buffer = filled(client, 50_000);
+    const sent = await outgoing.send(envelope('', { headers: [mandatory()] }), { buffers: [buffer] });
+    await sent.released;
+    expect(buffer.holders).toBe(0);
+    buffer.release({ ifBusy: 'throw' });
+    (await take(client)).release();
+    await untilIdle(client, server);
+  });
+
+  // Goal: a request whose answer is not let in ends, and says so. Method: the asker permits nothing to come in.
+  test('an answer that is denied ends its request', async () => {
+    const { server, outgoing } = await makePair(transport, {
+      client: { authorize: ({ direction }) => direction === 'send' },
+    });
+    const asked = failure(outgoing.request(envelope()));
+    const message = await take(server);
+    await message.reply({ action: 'urn:t:answer' });
+    message.release();
+    expect((await asked).code).toBe('PERMISSION_DENIED');
+    expect(outgoing.facts.inbox.refused).toBe(1);
+  });
+
+  test('an answer that is refused ends its request', async () => {
+    const { server, outgoing } = await makePair(transport);
+    const asked = failure(outgoing.request(envelope()));
+    const message = await take(server);
+    await message.reply({ action: 'urn:t:answer', headers: [mandatory()] });
+    message.release();
+    expect((await asked).code).toBe('MESSAGE_INVALID');
+  });
+
+  // Goal: faults need no credit of whoever is told, so a peer that takes none must not make them pile up.
+  test('a peer that takes no answers is not answered for ever', async () => {
+    const { outgoing, incoming } = await makePair(transport, { client: { windowMessages: 1 } });
+    const refused = 12_000;
+    const message = envelope('', { headers: [mandatory()] });
+    for (let i = 0; i < refused; i += 500) {
+      await Promise.all(Array.from({ length: 500 }, () => outgoing.send(message)));
+    }
+    await until(() => incoming.facts.inbox.refused + incoming.facts.inbox.repeated === refused);
+    expect(incoming.facts.messagesWaiting).toBeLessThanOrEqual(1025);
+  });
+});
