@@ -181,6 +181,7 @@ export class Outbox {
   readonly #onDrain: () => void;
   readonly #waiting = new Fifo<Entry>();
   readonly #unacknowledged = new Fifo<Entry>();
+  #deliveredUpTo = 0;
   /** Of those that are unacknowledged. */
   #canceledCount = 0;
   #onQueued: (() => void) | undefined;
@@ -227,7 +228,7 @@ export class Outbox {
   cancel(entry: Entry, reason: SplitplaneError): void {
     entry.canceled = true;
     if (entry.waits) this.#waiting.remove((other) => other === entry);
-    else this.#canceledCount++;
+    else if (entry.lastId > this.#deliveredUpTo) this.#canceledCount++;
     for (let id = entry.firstId; id !== 0 && id <= entry.lastId; id++) {
       this.#dataplane.cancelMessage(this.#session, id);
     }
@@ -242,6 +243,7 @@ export class Outbox {
 
   /** The peer has every message up to this id. */
   delivered(upTo: number): void {
+    this.#deliveredUpTo = upTo;
     for (let entry = this.#unacknowledged.peek(); entry !== undefined && entry.lastId <= upTo;) {
       this.#unacknowledged.shift();
       if (entry.canceled) this.#canceledCount--;
