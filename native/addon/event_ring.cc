@@ -53,15 +53,20 @@ void EventRing::OnMessage(SessionId session, const IncomingMessage& message) {
   constexpr size_t kAlign = sizeof(uint32_t);
   size_t table_bytes = message.attachments.size() * kAttachmentWords * sizeof(uint32_t);
   size_t need = message.envelope.size() + table_bytes + kAlign;
-  for (const IncomingAttachment& attachment : message.attachments) need += attachment.bytes.size();
+  // A grant stays out: JavaScript reads none, and no limit of a message counts it, so that the arena may not
+  // have the room.
+  const auto shown = [](const IncomingAttachment& attachment) {
+    return attachment.is_inline ? attachment.bytes : ConstBytes();
+  };
+  for (const IncomingAttachment& attachment : message.attachments) need += shown(attachment).size();
   MakeRoom(need);
 
   size_t table = (arena_used_ + kAlign - 1) / kAlign * kAlign;
   arena_used_ = table + table_bytes;
   for (size_t i = 0; i < message.attachments.size(); i++) {
-    const IncomingAttachment& attachment = message.attachments[i];
-    uint32_t row[kAttachmentWords] = {attachment.is_inline, uint32_t(Put(attachment.bytes)),
-                                      uint32_t(attachment.bytes.size())};
+    const ConstBytes bytes = shown(message.attachments[i]);
+    uint32_t row[kAttachmentWords] = {message.attachments[i].is_inline, uint32_t(Put(bytes)),
+                                      uint32_t(bytes.size())};
     std::memcpy(&arena_[table + i * sizeof(row)], row, sizeof(row));
   }
   size_t envelope = Put(message.envelope);

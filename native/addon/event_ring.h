@@ -36,7 +36,8 @@ class EventRing final : public EngineEvents {
  public:
   static constexpr size_t kEventWords = 8;
   static constexpr size_t kEventsMax = 1024;
-  // An attachment in the arena's table: u32 is-inline, u32 offset in the arena, u32 length.
+  // An attachment in the arena's table: u32 is-inline, u32 offset in the arena, u32 length; of one that is
+  // not inline nothing more.
   static constexpr size_t kAttachmentWords = 3;
 
   using Detail = std::variant<PeerHello, Status>;

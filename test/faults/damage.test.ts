@@ -369,6 +369,28 @@ describe('a length that lies, up to 2^64-1', () => {
     for await (const batch of server.batches) expect.fail(`${batch.length} messages were made of it.`);
   });
 
+  // Goal: the longest message there is, with all the grants that the protocol has room for and the payload does not count,
+  // is taken like any other.
+  test('the longest content of a message', { timeout: SLOW }, async () => {
+    const messageBytesMax = 8 << 20;
+    const server = makeManager({ messageBytesMax });
+    const { address } = await server.listen(TCP.listenAddress());
+    const attachments = 1024;
+    const grantBytes = 256;
+    const rows = Buffer.alloc(attachments * 8);
+    for (let i = 0; i < attachments; i++) rows.writeUInt32LE(grantBytes, i * 8 + 4);
+    const content = Buffer.concat([rows, Buffer.alloc(attachments * grantBytes + messageBytesMax, ' ')]);
+    const peer = await WirePeer.open(address);
+    const partBytes = 200_000;
+    for (let offset = 0; offset < content.length; offset += partBytes) {
+      const fields = { total: content.length, offset, envelopeBytes: messageBytesMax, attachments };
+      peer.control.write(frameRecord(messageFrame(content.subarray(offset, offset + partBytes), fields)));
+    }
+    let acknowledged = 0n;
+    while (acknowledged === 0n) acknowledged = (await peer.takeFrame(FRAME.ack)).readBigUInt64LE(8);
+    expect(acknowledged).toBe(1n);
+  });
+
   // Goal: operations outside what a tag stands for, on tags that are none, and data that nobody asked for.
   test('in operations of a session', { timeout: SLOW }, async () => {
     const { server, address, healthy } = await listening();
