@@ -11,8 +11,8 @@ namespace splitplane {
 void Outbox::SetPeer(uint32_t message_bytes_max, uint32_t window_messages, uint32_t window_bytes) {
   message_bytes_max_ = message_bytes_max;
   window_messages_ = window_messages;
-  // What is not acknowledged is kept: a peer's generosity must not cost more memory than our own queue may.
-  window_bytes_ = std::min(window_bytes, std::max(queue_bytes_max_, message_bytes_max));
+  window_bytes_ = window_bytes;
+  kept_bytes_max_ = std::max(queue_bytes_max_, message_bytes_max);
 }
 
 Status Outbox::TooLong(const char* what, uint64_t bytes) const {
@@ -156,9 +156,13 @@ void Outbox::Stamp(MonotonicNs now) {
   for (; unstamped_ > 0; unstamped_--) waiting_[waiting_.size() - unstamped_].queued_at = now;
 }
 
+// What is not acknowledged is kept, and a peer's generosity must not cost more memory than our own queue may.
+// That bound is on what is not acknowledged and leaves the window as the peer named it: acknowledgements come
+// by themselves, but credit comes when the window that the peer knows runs out.
 bool Outbox::HasCredit(const Item& item) const {
   return sent_messages_ - consumed_messages_ < window_messages_ &&
-         sent_bytes_ - consumed_bytes_ + item.payload_bytes <= window_bytes_;
+         sent_bytes_ - consumed_bytes_ + item.payload_bytes <= window_bytes_ &&
+         sent_bytes_ - acknowledged_bytes_ + item.payload_bytes <= kept_bytes_max_;
 }
 
 Outbox::Item* Outbox::Next() {

@@ -100,6 +100,7 @@ class Outbox {
   uint32_t queue_bytes_max_;
   uint32_t message_bytes_max_ = 0;
   uint64_t window_messages_ = 0, window_bytes_ = 0;
+  uint64_t kept_bytes_max_ = 0;  // of messages that are not acknowledged
 
   RingQueue<Item> waiting_;  // messages and batches; a canceled one stays until it comes to the front
   RingQueue<Item> urgent_;   // cancels and releases: no credits needed

@@ -187,7 +187,8 @@ bool Session::Acknowledge(uint64_t sequence) {
     return false;
   }
   if (delivered != 0) core_.told.Now().OnDelivered(id_, delivered);
-  if (closing_) core_.MarkDirty(*this);
+  // What waits may have waited for this.
+  if (closing_ || outbox_.waiting_count() > 0) core_.MarkDirty(*this);
   return state_ != State::kClosed;
 }
 

@@ -290,6 +290,25 @@ TEST_F(ProtocolHostile, MoreThanTheCreditsAllow) {
   EXPECT_EQ(Try({raw.MakeMessage(1, 1, std::string(101, 'x'))}), Code::kLimitExceeded);
 }
 
+// A peer that names a window without end and acknowledges nothing makes nobody keep more than its own queue.
+// Any frame acknowledges.
+TEST_F(ProtocolHostile, WindowsWithoutEnd) {
+  EngineOptions options = Node::Options("bob");
+  options.message_bytes_max = options.queue_bytes_max = 1000;
+  MakeBob(options);
+  raw.hello.window_bytes = raw.hello.window_messages = UINT32_MAX;
+  Enter();
+  for (size_t sent : {10, 20}) {
+    while (bob->Send(std::string(100, 'x')) != 0) Run();
+    EXPECT_EQ(bob->Info().messages_sent, sent);
+    raw.heard = sent;
+    raw.Post(raw.MakeBare(FrameType::kPing));
+    Run();
+  }
+  EXPECT_EQ(bob->Info().messages_sent, 30u);
+  EXPECT_EQ(bob->ClosedWith(), Code::kOk);
+}
+
 TEST_F(ProtocolHostile, GreetingsThatLie) {
   MakeBob();
   const Hello good = raw.hello;

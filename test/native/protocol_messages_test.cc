@@ -136,6 +136,29 @@ TEST_F(ProtocolMessages, StopAtTheWindowInBytes) {
   }
 }
 
+// A window that is wider than what the sender keeps is used all the same, and credit comes by it: were the
+// sender's bound one on what is not consumed, a receiver that took everything would owe no credit, and both
+// sides would wait for ever.
+TEST_F(ProtocolMessages, PassAWindowWiderThanTheSendersQueue) {
+  EngineOptions alices = Node::Options("alice"), bobs = Node::Options("bob");
+  alices.message_bytes_max = alices.queue_bytes_max = 1000;
+  bobs.message_bytes_max = 1000;
+  bobs.window_bytes = 10'000;
+  Open(alices, bobs);
+  bob->consume = false;
+  const auto send = [&] {
+    EXPECT_NE(alice->Send(std::string(500, 'x')), 0u);
+    Settle();
+  };
+  for (int i = 0; i < 20; i++) send();
+  EXPECT_EQ(bob->received.size(), 20u);
+  send();
+  EXPECT_EQ(bob->received.size(), 20u) << "the window is full";
+  bob->engine->Consume(bob->session(), 20, 20 * 500);
+  Settle();
+  EXPECT_EQ(bob->received.size(), 21u);
+}
+
 // A window of exactly one message: credit must be told after every one, or both sides wait for ever.
 TEST_F(ProtocolMessages, PassASmallWindowOneByOne) {
   EngineOptions bobs = Node::Options("bob");
