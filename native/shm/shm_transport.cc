@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 
 #include "native/memory/mapping.h"
 #include "native/shm/connection.h"
@@ -178,17 +179,26 @@ void ShmTransport::PollEpoll() {
 void ShmTransport::WorkAwake() {
   working_.swap(reactor_.awake);
   const size_t count = working_.size();
+  // The next round begins behind who spent this one, or whoever comes first would leave the others nothing
+  // for as long as it has bulk data: not even their frames would be read.
+  std::optional<size_t> behind;
   for (Connection* connection : working_) {
+    const bool any = reactor_.round.budget > 0;
     connection->Work();
+    const bool spent = any && reactor_.round.budget <= 0;
+    if (spent) behind = reactor_.awake.size();
     if (connection->gone()) continue;
     // It sleeps from here on, unless something comes at this very moment.
     if (count > kAwakeMax && connection->idle() && connection->Sleep()) {
       connection->LeaveAwake();
     } else {
       reactor_.awake.push_back(connection);
+      if (spent) ++*behind;
     }
   }
   working_.clear();
+  if (behind)
+    std::rotate(reactor_.awake.begin(), reactor_.awake.begin() + long(*behind), reactor_.awake.end());
 }
 
 bool ShmTransport::Arm() {

@@ -83,6 +83,7 @@ class Channel final : public Watched, public Receiver::Handler {
   void NoteInbound(uint64_t bytes, bool begins);
 
   uint64_t load = 0;  // bytes of our operations outstanding here
+  uint64_t turn = 0;  // the last in which it could write; who waits longest is next
 
  private:
   Status OnRecord(const Record& record) override;

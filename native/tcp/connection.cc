@@ -252,12 +252,6 @@ void Connection::OnFlushed() {
   }
 }
 
-void Connection::Receive(MonotonicNs since) {
-  for (size_t i = 0; i < channels_.size(); i++) {
-    if (channels_[i]->received_at() >= since) channels_[i]->Receive();
-  }
-}
-
 Status Connection::NotOpen(const char* operation) const {
   if (closed()) return Status::Error(Code::kClosed, operation, "the endpoint is closed");
   if (state_ == State::kConnecting)

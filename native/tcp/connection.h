@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -79,15 +80,13 @@ class Connection {
   void Break(Status why);
 
   // For Poll.
-  // Tries to read from the sockets on which something came at that time or later.
-  void Receive(MonotonicNs since);
   // Timeouts, and what is to be told. False when it does not need to be visited again.
   bool Settle();
   MonotonicNs deadline() const { return deadline_; }
   bool urgent() const;
   bool ended() const { return state_ == State::kEnded; }
   bool closed() const { return state_ >= State::kEnding; }
-  size_t socket_count() const { return channels_.size(); }
+  std::span<const std::unique_ptr<Channel>> channels() const { return channels_; }
   // The transport goes before its endpoints.
   void Orphan();
 

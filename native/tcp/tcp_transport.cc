@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "native/tcp/connection.h"
@@ -86,6 +87,8 @@ class TcpTransport final : public Transport {
   void FlushBlocked();
   bool PollDirectly();
   void PollEpoll();
+  template <typename Work>
+  void Serve(Watched& who, Work work);
   void Settle();
   void Bury();
 
@@ -100,7 +103,18 @@ class TcpTransport final : public Transport {
   bool armed_ = false;  // since the last Poll
   MonotonicNs epoll_due_ = 0;
   MonotonicNs silent_due_ = 0;
+  // Who spent what a round gives to reading. The next one begins behind it, or whoever comes first would
+  // leave the others nothing for as long as it gets bulk data. Compared and never followed: it may be gone.
+  const Watched* spender_ = nullptr;
+  uint64_t turns_ = 0;  // of writing bulk data
 };
+
+// Of those that something may have come for: behind the one that spent the last round.
+template <typename Sockets, typename IsSpender>
+void BeginBehind(Sockets first, Sockets end, IsSpender is_spender) {
+  const auto spender = std::find_if(first, end, is_spender);
+  if (spender != end) std::rotate(first, spender + 1, end);
+}
 
 TcpTransport::~TcpTransport() {
   for (auto& [key, connection] : reactor_.connections) connection->Orphan();
@@ -127,18 +141,21 @@ bool TcpTransport::Poll(TransportEvents& events, MonotonicNs now, uint64_t bytes
   reactor_.now = now;
   reactor_.budget = int64_t(std::min<uint64_t>(bytes_budget, INT64_MAX));
   reactor_.progressed = false;
-  // What is written first leaves half of the budget to what is read.
+  // What is written first leaves half of the budget to what is read. One write may take more than the other
+  // half; that is missing after reading, when there is writing again.
   const int64_t reserved = reactor_.budget / 2;
   reactor_.budget -= reserved;
   FlushPosted();
   // Whoever polls without arming in between has not told the kernel which sockets it waits to write to.
   if (!armed_) FlushBlocked();
-  reactor_.budget += reserved;
+  const int64_t overdrawn = std::min<int64_t>(reactor_.budget, 0);
+  reactor_.budget += reserved - overdrawn;
   if (armed_ || now >= epoll_due_ || !PollDirectly()) {
     epoll_due_ = now + kEpollEveryNs;
     PollEpoll();
   }
   armed_ = false;
+  reactor_.budget += overdrawn;
   FlushPosted();
   Settle();
   FlushPosted();
@@ -154,8 +171,13 @@ void TcpTransport::FlushPosted() {
     return [urgency](const Channel* channel) { return channel->urgency() == urgency; };
   };
   const auto frames = std::partition(posted.begin(), posted.end(), is_of(Channel::Urgency::kRequests));
-  std::partition(frames, posted.end(), is_of(Channel::Urgency::kFrames));
-  for (Channel* channel : posted) channel->FlushPosted();
+  const auto bulk = std::partition(frames, posted.end(), is_of(Channel::Urgency::kFrames));
+  // One of them can write as much as a round may, so they take turns.
+  std::sort(bulk, posted.end(), [](const Channel* a, const Channel* b) { return a->turn < b->turn; });
+  for (Channel* channel : posted) {
+    if (reactor_.budget > 0) channel->turn = ++turns_;
+    channel->FlushPosted();
+  }
   // Whatever was posted meanwhile waits for the next round. Keeps the larger buffer, which saves allocating
   // it.
   if (reactor_.posted.empty()) {
@@ -172,27 +194,44 @@ void TcpTransport::FlushBlocked() {
 
 // False: too many sockets for this.
 bool TcpTransport::PollDirectly() {
-  size_t sockets = 0;
-  for (const auto& [key, connection] : reactor_.connections) {
-    sockets += connection->socket_count();
-    if (sockets > kDirectSocketsMax) return false;
-  }
-  if (sockets == 0) return true;
   // Callbacks may connect, which would disturb the iteration.
-  std::array<Connection*, kDirectSocketsMax> connections;
+  std::array<Channel*, kDirectSocketsMax> channels;
   size_t count = 0;
-  for (const auto& [key, connection] : reactor_.connections) connections[count++] = key;
+  for (const auto& [key, connection] : reactor_.connections) {
+    for (const auto& channel : connection->channels()) {
+      if (count == kDirectSocketsMax) return false;
+      channels[count++] = channel.get();
+    }
+  }
+  if (count == 0) return true;
+  BeginBehind(channels.begin(), channels.begin() + count,
+              [this](const Channel* channel) { return channel == spender_; });
   const MonotonicNs silent_since = reactor_.now - kSilentNs;
   const bool tries_all = reactor_.received_at < silent_since || reactor_.now >= silent_due_;
   if (tries_all) silent_due_ = reactor_.now + kTrySilentEveryNs;
-  for (size_t i = 0; i < count; i++) connections[i]->Receive(tries_all ? 0 : silent_since);
+  for (size_t i = 0; i < count; i++) {
+    Channel& channel = *channels[i];
+    if (tries_all || channel.received_at() >= silent_since) Serve(channel, [&] { channel.Receive(); });
+  }
   return true;
 }
 
 void TcpTransport::PollEpoll() {
   epoll_event ready[kEventsMax];
   const int count = epoll_wait(reactor_.epoll.get(), ready, kEventsMax, 0);
-  for (int i = 0; i < count; i++) static_cast<Watched*>(ready[i].data.ptr)->OnReady(ready[i].events);
+  BeginBehind(ready, ready + std::max(count, 0),
+              [this](const epoll_event& event) { return event.data.ptr == spender_; });
+  for (int i = 0; i < count; i++) {
+    Watched& who = *static_cast<Watched*>(ready[i].data.ptr);
+    Serve(who, [&] { who.OnReady(ready[i].events); });
+  }
+}
+
+template <typename Work>
+void TcpTransport::Serve(Watched& who, Work work) {
+  const bool any = reactor_.budget > 0;
+  work();
+  if (any && reactor_.budget <= 0) spender_ = &who;
 }
 
 void TcpTransport::Settle() {
