@@ -1,5 +1,6 @@
 // Registered memory in TypeScript: buffers from the pool as views on its slabs, memory that the user brings, and files.
 // Knows nothing of tags or messages.
+import { constants } from 'node:buffer';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SplitplaneError } from '../errors.js';
 import { Leaks, type LeakListener } from './leaks.js';
@@ -278,14 +279,22 @@ export class Memory {
 
   /**
    * A buffer of `length` bytes, 1 or more, whose contents are whatever was there before. Throws OUT_OF_MEMORY at the
-   * manager's limit. Memory for a session is apart from all other, so that its peer may be shown it whole.
+   * manager's limit, LIMIT_EXCEEDED beyond what a Buffer can have here. Memory for a session is apart from all other, so that its
+   * peer may be shown it whole.
    */
   allocate(length: number, session = 0): RegisteredBuffer {
     if (!Number.isSafeInteger(length) || length < 1) {
       throw new SplitplaneError('INVALID_ARGUMENT', `A buffer has 1 byte or more, not ${length}.`);
     }
+    // Asked first: a length may be what a peer claims.
+    if (length > constants.MAX_LENGTH) {
+      throw new SplitplaneError(
+        'LIMIT_EXCEEDED',
+        `A buffer has at most ${constants.MAX_LENGTH} bytes in this version of Node.js, not ${length}. Use several, or ranges.`,
+      );
+    }
     const handle = native(() => this.engine.allocate(length, session));
-    return this.#own(new RegisteredBuffer(this, handle, length, this.#show(length)));
+    return this.#own(new RegisteredBuffer(this, handle, length, this.#show(handle, length)));
   }
 
   /**
@@ -293,11 +302,12 @@ export class Memory {
    * cannot be looked at from here.
    */
   view(session: number, tag: string, offset: number, length: number): RegisteredBuffer | undefined {
+    if (length > constants.MAX_LENGTH) return undefined;
     this.#shared.putTag(tag);
     const handle = native(() => this.engine.view(session, offset, length));
     return handle < 0
       ? undefined
-      : this.#own(new RegisteredBuffer(this, handle, length, this.#show(length), undefined, true));
+      : this.#own(new RegisteredBuffer(this, handle, length, this.#show(handle, length), undefined, true));
   }
 
   /** A region is gone from the engine; its memory goes when nobody has a view on it any more. */
@@ -305,17 +315,27 @@ export class Memory {
     this.#slabs.delete(region);
   }
 
-  /** The buffer that the engine has just handed out. */
-  #show(length: number): Buffer {
+  /** The buffer that the engine has just handed out; what cannot be shown goes back. */
+  #show(handle: number, length: number): Buffer {
     const region = this.#shared.allocatedRegion;
     const offset = this.#shared.allocatedOffset;
     let slab = this.#slabs.get(region);
     // Empty: user code detached it. The memory is still the engine's, so it is shown anew.
     if (slab === undefined || slab.byteLength === 0) {
-      slab = native(() => this.engine.regionBuffer(region));
+      slab = this.#slabOf(region, handle);
       this.#slabs.set(region, slab);
     }
     return Buffer.from(slab, offset, length);
+  }
+
+  /** A peer's slab may be longer than a buffer can be here, although the part that is looked at is not. */
+  #slabOf(region: number, handle: number): ArrayBuffer {
+    try {
+      return native(() => this.engine.regionBuffer(region, constants.MAX_LENGTH));
+    } catch (error) {
+      this.engine.release(handle, 0);
+      throw error;
+    }
   }
 
   /**

@@ -164,7 +164,7 @@ export interface NativeMemory {
 }
 
 export interface NativeEngine {
-  regionBuffer(region: number): ArrayBuffer;
+  regionBuffer(region: number, longest: number): ArrayBuffer;
   registerUser(view: Uint8Array): number;
   registerFile(fd: number, offset: number, length: number): number;
   listen(transport: string, address: string, connectionsMax: number, trustedPeers: boolean): number;

@@ -116,8 +116,8 @@ Engine* EngineObject::Open(const Napi::CallbackInfo& info) {
   return nullptr;
 }
 
-// regionBuffer(region): the one ArrayBuffer over a slab. lib/dataplane asks again only when user code
-// detached it.
+// regionBuffer(region, longest): the one ArrayBuffer over a slab, of at most so many bytes: a longer one this
+// runtime would refuse. lib/dataplane asks again only when user code detached it.
 Napi::Value EngineObject::RegionBuffer(const Napi::CallbackInfo& info) {
   Engine* engine = Open(info);
   if (engine == nullptr) return {};
@@ -127,13 +127,25 @@ Napi::Value EngineObject::RegionBuffer(const Napi::CallbackInfo& info) {
     if (region.id() == id) found = &region;
   });
   SPLITPLANE_CHECK(found != nullptr && found->data() != nullptr);
-  auto* keep = new std::shared_ptr<void>(found->KeepAlive());
+  const double longest = info[1].As<Napi::Number>().DoubleValue();
+  if (double(found->length()) > longest) {
+    Throw(info.Env(),
+          Status::Error(Code::kLimitExceeded, "memory",
+                        "the memory is longer than a buffer can be in this runtime; use several"));
+    return {};
+  }
+  // A call that fails may have run the finalizer, or run it later, or never. So the finalizer deletes no more
+  // than its own hold on what keeps the memory.
+  using Keep = std::shared_ptr<std::shared_ptr<void>>;
+  const auto keep = std::make_shared<std::shared_ptr<void>>(found->KeepAlive());
   napi_value buffer;
   napi_status status = napi_create_external_arraybuffer(
       info.Env(), found->data(), found->length(),
-      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<void>*>(hint); }, keep, &buffer);
+      [](napi_env, void*, void* hint) { delete static_cast<Keep*>(hint); }, new Keep(keep), &buffer);
   if (status != napi_ok) {
-    delete keep;
+    keep->reset();
+    napi_value exception;
+    if (info.Env().IsExceptionPending()) napi_get_and_clear_last_exception(info.Env(), &exception);
     Throw(info.Env(),
           Status::Error(Code::kUnsupported, "memory",
                         "this runtime refuses ArrayBuffers over native memory (Electron does); use Node.js"));

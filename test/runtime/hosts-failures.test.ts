@@ -5,10 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { Envelope } from '../../lib/index.js';
 import type { ServiceSnapshot } from '../../lib/runtime/index.js';
+import { requestActionOf } from '../../lib/runtime/verbs.js';
+import { XmlSerializer } from '../../lib/serializer/xml.js';
 import { until } from '../support/events.js';
 import { element, Probe, probeAt, startHosting, type Hosting } from '../support/hosts.js';
 import { Child, compiledFile } from '../support/processes.js';
+import { makeManager } from '../support/managers.js';
 import { subcode } from '../support/runtimes.js';
 
 const LISTENING = { listen: ['tcp://127.0.0.1:0'], allowInsecure: false };
@@ -85,6 +89,30 @@ describe.each(['thread', 'process'] as const)('a service with host="%s"', (host)
     if (host === 'process') expect(runs(pid)).toBe(false);
     expect(await subcode(probe.who())).toBe('UnknownEntry');
   });
+});
+
+/** Says that its buffers are longer than they are. */
+class Boasting extends XmlSerializer {
+  override encodeInto(message: Envelope, target: Buffer, offset: number): number {
+    const text = this.encode(message).toString().replace('length="5000"', 'length="5000000000"');
+    return target.write(text, offset);
+  }
+}
+
+// Goal: a length that only the sender vouches for is not believed, and ends neither the service nor its runtime.
+test('a buffer that is said to have 5 GB is refused to its sender, and everything goes on', async () => {
+  const home = await startHosting({ network: LISTENING, services: [probeAt('thread')] });
+  const uri = `${home.prefix}probe`;
+  const liar = makeManager({ serializers: [new Boasting()] });
+  const connection = await liar.connect(home.listening[0]?.address ?? '');
+  const source = liar.allocate(5000);
+  const message = Envelope.of({ to: uri, action: requestActionOf('Lookup') });
+  const answer = await connection.request(message, { buffers: [source] });
+  expect(answer.fault?.subcodes[0]?.localName).toBe('InsufficientResources');
+  answer.release();
+  source.release();
+  expect(await home.proxy(Probe, uri).who()).toMatchObject({ from: 'program' });
+  await until(() => home.snapshot().memory?.buffers === 0);
 });
 
 // Goal: work that leaves no time for the connection is not taken for an end. Method: longer than a peer may be silent, so that the runtime
