@@ -10,6 +10,10 @@ import { faultOf } from './fault.js';
 
 /** Messages that are being passed on and were not answered yet. */
 const RELAYS_MAX = 10_000;
+/** Bytes that are here to be passed on, of what goes to and comes from one peer: as long as one buffer can be. */
+const PEER_BYTES_MAX = 4 * 2 ** 30;
+/** And of all peers: half of what a runtime has unless it says otherwise, so that they leave the rest to its services. */
+const BYTES_MAX = 8 * 2 ** 30;
 
 /** One that is being passed on, between those before and after it. */
 interface Turn {
@@ -23,6 +27,7 @@ export class Relays {
   readonly #request: (out: Outgoing, nodeId: string) => Promise<Answer>;
   /** By where they come from and go to: settles when the last one has been sent. */
   readonly #last = new Map<string, Promise<void>>();
+  readonly #room = new Room();
   #count = 0;
 
   constructor(request: (out: Outgoing, nodeId: string) => Promise<Answer>) {
@@ -62,7 +67,8 @@ export class Relays {
   ): Promise<void> {
     const { envelope, attached, principal, owner, node, deadlineAt, signal } = delivery;
     try {
-      const gifts = attached.length > 0 ? await takeOver(envelope, attached, signal) : [];
+      const room = this.#room.of(node ?? '');
+      const gifts = attached.length > 0 ? await takeOver(envelope, attached, signal, room) : [];
       if (before !== undefined) await before;
       const sender = { principal, owner, node };
       const judged = path !== undefined;
@@ -70,7 +76,7 @@ export class Relays {
       sent();
       const answer = await answering;
       try {
-        const back = await takeOver(answer.envelope, answer.attached, signal);
+        const back = await takeOver(answer.envelope, answer.attached, signal, room);
         delivery.answer(answer.envelope, back, path);
       } finally {
         answer.release();
@@ -81,11 +87,38 @@ export class Relays {
   }
 }
 
+/** Takes so many bytes, or gives them back when there are fewer than 0. */
+type Charge = (bytes: number) => void;
+
+/** What is here to be passed on. A length is what a peer claims, and memory is set aside before a byte has come. */
+class Room {
+  readonly #taken = new Map<string, number>();
+  #all = 0;
+
+  /** For what is passed on on behalf of one peer. Throws QUOTA_EXCEEDED. */
+  of(peer: string): Charge {
+    return (bytes) => {
+      const taken = (this.#taken.get(peer) ?? 0) + bytes;
+      if (bytes > 0 && (taken > PEER_BYTES_MAX || this.#all + bytes > BYTES_MAX)) {
+        const limit = taken > PEER_BYTES_MAX ? `${PEER_BYTES_MAX} bytes of one peer` : `${BYTES_MAX} bytes`;
+        throw new SplitplaneError(
+          'QUOTA_EXCEEDED',
+          `At most ${limit} are passed on to and from services in threads and processes at once. Send again when some have arrived.`,
+        );
+      }
+      this.#all += bytes;
+      if (taken > 0) this.#taken.set(peer, taken);
+      else this.#taken.delete(peer);
+    };
+  }
+}
+
 /** Moves the buffers of a message here, to be passed on: a tag is worth nothing to anybody but who it was sent to. */
 async function takeOver(
   envelope: Envelope,
   attached: readonly Attached[],
   signal: AbortSignal,
+  charge: Charge,
 ): Promise<Gift[]> {
   const gifts: Gift[] = [];
   try {
@@ -98,7 +131,7 @@ async function takeOver(
           'A buffer to be written cannot be passed on to another process. Send it for reading.',
         );
       }
-      gifts.push({ cid, giving: owned(await from.resolve({ signal })) });
+      gifts.push({ cid, giving: await takeOne(from, signal, charge) });
     }
     return gifts;
   } catch (error) {
@@ -107,8 +140,18 @@ async function takeOver(
   }
 }
 
-function owned(resolved: ResolvedBuffer): Lent {
+async function takeOne(from: Attached, signal: AbortSignal, charge: Charge): Promise<Lent> {
+  const { length } = from;
+  charge(length);
+  let resolved: ResolvedBuffer;
+  try {
+    resolved = await from.resolve({ signal });
+  } catch (error) {
+    charge(-length);
+    throw error;
+  }
   return lend(resolved, 'read', () => {
     resolved.release();
+    charge(-length);
   });
 }
