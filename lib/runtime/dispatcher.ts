@@ -131,7 +131,7 @@ export class Dispatcher {
   /** The fault for a principal that may not have the buffers of a service: who may not Get it cannot resolve them. */
   judgeMemory(principal: string, owner: string): SoapFault | undefined {
     // Rules by contract hold for memory, too: without it a service denied by its contract would be open by its name.
-    const contract = this.#uris.named(owner)?.contract;
+    const contract = this.#uris.named(owner.slice(1))?.contract;
     const { allowed, reason } = this.#judge.memory({ principal, path: owner, contract });
     return allowed ? undefined : SoapFault.dssp('PermissionDenied', reason);
   }
