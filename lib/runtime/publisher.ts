@@ -9,6 +9,7 @@ import { compose, referencesTo } from './compose.js';
 import type { AnyBody, AnyContract } from './contract.js';
 import { NO_GIFTS, type Answer, type Delivery, type Gift } from './delivery.js';
 import { Fault } from './fault.js';
+import { isServiceUri } from './names.js';
 import type { SUBSCRIBE, UNSUBSCRIBE } from './service-contract.js';
 import type { Received, Sending } from './shape.js';
 import { SubscriptionManager, type Notification, type NotificationCounters } from './subscriptions.js';
@@ -83,6 +84,9 @@ export class Publisher {
     { principal, node }: Pick<Delivery, 'principal' | 'node'>,
     { subscriber, types, expiresMs, count }: Received<typeof SUBSCRIBE.request>,
   ): Sending<typeof SUBSCRIBE.response> {
+    if (!isServiceUri(subscriber)) {
+      throw new Fault('MessageNotSupported', 'A subscriber is the URI of a port. Name one of yours.');
+    }
     // A peer names ports of its own only: nobody is made to talk to strangers.
     if (node !== undefined && !subscriber.startsWith(nodePrefix(node))) {
       throw new Fault(
@@ -120,7 +124,8 @@ export class Publisher {
   }
 
   #makeManager(): SubscriptionManager {
-    return new SubscriptionManager(async ({ envelope, gifts }) => {
+    return new SubscriptionManager(async (notification, subscriber) => {
+      const { envelope, gifts } = notification.messageFor(subscriber);
       const answer = await this.#send(envelope, gifts);
       try {
         const { fault } = answer.envelope;
@@ -166,12 +171,7 @@ class Publication implements Notification {
   }
 
   messageFor(subscriber: string): { envelope: Envelope; gifts: readonly Gift[] } {
-    const envelope = Envelope.of({
-      to: subscriber,
-      action: NOTIFY,
-      body: this.#element,
-      references: this.#references,
-    });
+    const envelope = this.#envelopeFor(subscriber);
     let out = this.#gifts.length;
     if (out === 0) {
       this.release();
@@ -185,6 +185,15 @@ class Publication implements Notification {
       giving: lend(giving.slices, 'read', returned, giving.uses),
     }));
     return { envelope, gifts };
+  }
+
+  #envelopeFor(to: string): Envelope {
+    try {
+      return Envelope.of({ to, action: NOTIFY, body: this.#element, references: this.#references });
+    } catch (error) {
+      this.release();
+      throw error;
+    }
   }
 }
 

@@ -49,7 +49,7 @@ export interface Notification {
   readonly type: string;
   /** Keeps its buffers until messageFor() or release(). */
   retain(): void;
-  /** The message for a subscriber; what it was retained for goes with it. */
+  /** The message for a subscriber; what it was retained for goes with it, or is released where it throws. */
   messageFor(subscriber: string): { readonly envelope: Envelope; readonly gifts: readonly Gift[] };
   /** It will not be sent. */
   release(): void;
@@ -57,7 +57,8 @@ export interface Notification {
 
 /** Sends a notification. Settles with the subcode of a fault that answered it; rejects when it could not be sent. */
 export type Send = (
-  message: ReturnType<Notification['messageFor']>,
+  notification: Notification,
+  subscriber: string,
 ) => Promise<{ readonly subcode: string | undefined } | undefined>;
 
 export class Subscription {
@@ -119,7 +120,7 @@ export class Subscription {
 
   #send(notification: Notification): void {
     this.#unconfirmed++;
-    this.#manager.send(notification.messageFor(this.subscriber)).then(
+    this.#manager.send(notification, this.subscriber).then(
       (fault) => {
         this.#confirmed(fault?.subcode, fault === undefined);
       },

@@ -3,9 +3,15 @@
 import { describe, expect, test } from 'vitest';
 import { body, buffer, contract, integer, lend, Service, type Attached } from '../../lib/runtime/index.js';
 import { Publisher } from '../../lib/runtime/publisher.js';
-import { UNCONFIRMED_MAX, WAITING_MAX } from '../../lib/runtime/subscriptions.js';
+import { SERVICE, SUBSCRIBE } from '../../lib/runtime/service-contract.js';
+import {
+  SubscriptionManager,
+  UNCONFIRMED_MAX,
+  WAITING_MAX,
+  type Notification,
+} from '../../lib/runtime/subscriptions.js';
 import { failure, turns, until } from '../support/events.js';
-import { PLACES, startRuntime, type Place } from '../support/runtimes.js';
+import { PLACES, startRuntime, subcode, type Place } from '../support/runtimes.js';
 
 const Ticker = contract('urn:splitplane:test:ticker', {
   notifications: {
@@ -71,6 +77,22 @@ describe.each(PLACES)('$name', (at) => {
     expect(await subscribed.unsubscribe()).toBeUndefined();
   });
 
+  // Goal: what a publisher could not even address is no subscriber, and cannot make publish() throw into its service.
+  test('what is no URI of a port is refused, and the service publishes on', async () => {
+    const { away, service, uri, ...rest } = await serve();
+    for (const subscriber of [
+      `${away.prefix}x `,
+      `${away.prefix}\u00e4`,
+      `${away.prefix}x/../y`,
+      away.prefix,
+    ]) {
+      const asked = away.client.call(uri, SERVICE, SUBSCRIBE, { subscriber, types: [] });
+      expect(await subcode(asked)).toBe('MessageNotSupported');
+    }
+    expect(subscribers({ away, ...rest })).toBe(0);
+    service.tick(1);
+  });
+
   test('a subscription is renewed as long as it is wanted, and expires when nobody renews it', async () => {
     const { away, service, uri, ...rest } = await serve();
     const got: number[] = [];
@@ -130,6 +152,39 @@ function spyOnPublishers(): Publisher[] {
   };
   return all;
 }
+
+test('a notification that cannot be made into a message has failed, and the next is sent', async () => {
+  const sent: string[] = [];
+  const manager = new SubscriptionManager((notification, subscriber) =>
+    Promise.resolve().then(() => {
+      notification.messageFor(subscriber);
+      sent.push(notification.type);
+      return undefined;
+    }),
+  );
+  const { counters } = manager.add({
+    subscriber: 'dos:///x',
+    principal: 'program',
+    types: [],
+    expiresMs: undefined,
+    count: undefined,
+  });
+  const notification = (type: string, messageFor: () => never): Notification => ({
+    type,
+    retain: () => undefined,
+    release: () => undefined,
+    messageFor,
+  });
+  const fail = (): never => {
+    throw new Error('no message');
+  };
+  manager.publish(notification('first', fail));
+  manager.publish(notification('second', (() => ({})) as unknown as () => never));
+  await until(() => counters.delivered + counters.failed === 2);
+  expect(counters).toEqual({ published: 2, delivered: 1, dropped: 0, failed: 1 });
+  expect(sent).toEqual(['second']);
+  manager.close();
+});
 
 test('10,000 subscribers, one slow and one dead: each notification is delivered or accounted for', async () => {
   const publishers = spyOnPublishers();
