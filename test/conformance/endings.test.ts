@@ -1,7 +1,6 @@
 // The contract of ends that come in the middle of something: from inside of a handler, while a peer is judged, with messages that
 // still wait for room.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { SplitplaneError } from '../../lib/index.js';
 import { code, failure, turns, until } from '../support/events.js';
 import { connectTo, envelope, makeManager, makePair } from '../support/managers.js';
 import { TRANSPORTS } from '../support/transports.js';
@@ -100,38 +99,5 @@ describe.each(TRANSPORTS)('over $name', (transport) => {
     await closing;
     await connecting;
     expect(unhandled).toEqual([]);
-  });
-
-  // Goal: what was sent before close() is accepted, also what had no room yet. Method: more than the queue of the engine holds.
-  test('close() sends what waits for room', async () => {
-    const total = 8000;
-    const { server, outgoing } = await makePair(transport);
-    const failures: SplitplaneError[] = [];
-    for (let i = 0; i < total; i++) {
-      outgoing.send(envelope(i)).catch((error: unknown) => failures.push(error as SplitplaneError));
-    }
-    expect(outgoing.writableNeedDrain).toBe(true);
-    const closing = outgoing.close();
-    expect(await code(outgoing.send(envelope('late')))).toBe('CLOSED');
-    let received = 0;
-    for await (const message of server.messages) {
-      message.release();
-      if (++received === total) break;
-    }
-    await closing;
-    expect(failures).toEqual([]);
-  });
-
-  // Goal: close() does not wait for messages whose connection ends meanwhile.
-  test('a connection is destroyed while it closes', async () => {
-    const { outgoing } = await makePair(transport, { server: { windowMessages: 1 } });
-    const sends = Array.from({ length: 8000 }, (_, i) => outgoing.send(envelope(i)));
-    const last = failure(sends.at(-1) as Promise<unknown>);
-    const ended = Promise.allSettled(sends);
-    const closing = outgoing.close();
-    outgoing.destroy();
-    await closing;
-    await ended;
-    expect((await last).code).toBe('CLOSED');
   });
 });

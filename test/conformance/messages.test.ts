@@ -19,6 +19,7 @@ import {
   filled,
   makeManager,
   makePair,
+  mandatory,
   take,
   untilIdle,
   valueOf,
@@ -322,17 +323,7 @@ describe.each(TRANSPORTS)('$name', (transport) => {
   // Goal: a mandatory header block that nobody here knows is answered with the fault that SOAP prescribes.
   test('a mandatory block that is not understood is answered with a fault', async () => {
     const { server, outgoing } = await makePair(transport);
-    const block = element('urn:t', 'Must', [], {
-      qualifiedAttributes: [
-        {
-          namespace: 'http://www.w3.org/2003/05/soap-envelope',
-          localName: 'mustUnderstand',
-          value: 'true',
-          prefix: 's',
-        },
-      ],
-    });
-    const answer = await outgoing.request(envelope('', { headers: [block] }));
+    const answer = await outgoing.request(envelope('', { headers: [mandatory()] }));
     expect(answer.fault?.code).toBe('MustUnderstand');
     await outgoing.send(envelope('next'));
     expect(valueOf(await take(server))).toBe('next');

@@ -1,19 +1,11 @@
 // The contract of messages that are not handled: refused, denied, or withdrawn before anybody took them. Their buffers go back, who
 // waits for an answer hears why there is none, and what was not handled may come again.
 import { describe, expect, test } from 'vitest';
-import { element, type XmlElement } from '../../lib/index.js';
 import { failure, until } from '../support/events.js';
-import { envelope, filled, makePair, take, untilIdle, valueOf } from '../support/managers.js';
+import { envelope, filled, makePair, mandatory, take, untilIdle, valueOf } from '../support/managers.js';
 import { TRANSPORTS } from '../support/transports.js';
 
 const ID = 'urn:uuid:11111111-2222-4333-8444-555555555555';
-
-/** A header block that nobody here understands and everybody has to. */
-function mandatory(): XmlElement {
-  const namespace = 'http://www.w3.org/2003/05/soap-envelope';
-  const qualifiedAttributes = [{ namespace, localName: 'mustUnderstand', value: 'true', prefix: 's' }];
-  return element('urn:t', 'Must', [], { qualifiedAttributes });
-}
 
 describe.each(TRANSPORTS)('over $name', (transport) => {
   // Goal: a message that is canceled before anybody has it was not handled, and its sender may send it again.
@@ -77,17 +69,5 @@ describe.each(TRANSPORTS)('over $name', (transport) => {
     await message.reply({ action: 'urn:t:answer', headers: [mandatory()] });
     message.release();
     expect((await asked).code).toBe('MESSAGE_INVALID');
-  });
-
-  // Goal: faults need no credit of whoever is told, so a peer that takes none must not make them pile up.
-  test('a peer that takes no answers is not answered for ever', async () => {
-    const { outgoing, incoming } = await makePair(transport, { client: { windowMessages: 1 } });
-    const refused = 12_000;
-    const message = envelope('', { headers: [mandatory()] });
-    for (let i = 0; i < refused; i += 500) {
-      await Promise.all(Array.from({ length: 500 }, () => outgoing.send(message)));
-    }
-    await until(() => incoming.facts.inbox.refused + incoming.facts.inbox.repeated === refused);
-    expect(incoming.facts.messagesWaiting).toBeLessThanOrEqual(1025);
   });
 });

@@ -12,6 +12,7 @@ import {
   type Message,
   type NetworkManagerOptions,
   type RegisteredBuffer,
+  type XmlElement,
 } from '../../lib/index.js';
 import { until } from './events.js';
 import { RDMA_ADDRESS, type TransportCase } from './transports.js';
@@ -89,6 +90,13 @@ const TEST = 'urn:splitplane:test';
 /** A message that carries `value` in its body. */
 export function envelope(value: string | number = '', init: Partial<EnvelopeInit> = {}): Envelope {
   return Envelope.of({ action: `${TEST}:tell`, body: element(TEST, 'Value', String(value)), ...init });
+}
+
+/** A header block that no manager of a test understands and every receiver has to. */
+export function mandatory(): XmlElement {
+  const namespace = 'http://www.w3.org/2003/05/soap-envelope';
+  const qualifiedAttributes = [{ namespace, localName: 'mustUnderstand', value: 'true', prefix: 's' }];
+  return element('urn:t', 'Must', [], { qualifiedAttributes });
 }
 
 /** What envelope() put into the body. */
