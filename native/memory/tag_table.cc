@@ -111,7 +111,7 @@ struct TagTable::Entry {
   struct Operation {
     uint64_t session;
     uint64_t id;
-    bool operator==(const Operation&) const = default;
+    uint32_t link;  // on which it began last
   };
 
   bool Includes(const Requester& who) const {
@@ -125,8 +125,14 @@ struct TagTable::Entry {
     }
     return false;
   }
-  bool Remembers(const Operation& operation) const {
-    return std::find(operations.begin(), operations.end(), operation) != operations.end();
+  // What `operation` is if it is driven again because its link was lost, or null.
+  Operation* Interrupted(const Operation& operation) {
+    // The peer drives no atomic again: it may have been applied.
+    if (uses == kUnlimitedUses || access == Access::kAtomic) return nullptr;
+    const auto found = std::find_if(operations.begin(), operations.end(), [&](const Operation& begun) {
+      return begun.session == operation.session && begun.id == operation.id && begun.link != operation.link;
+    });
+    return found == operations.end() ? nullptr : &*found;
   }
 
   uint32_t index = 0;
@@ -274,9 +280,9 @@ Result<TagTable::Use> TagTable::Begin(const Tag& tag, const Requester& who, Acce
     stats_.refused_expired++;
     return Refused(Code::kTagExpired, "the tag has expired; ask its owner for a new one");
   }
-  const Entry::Operation named{who.session, operation};
+  const Entry::Operation named{who.session, operation, who.link};
   const bool counted = entry->uses != kUnlimitedUses;
-  const bool again = counted && entry->Remembers(named);
+  Entry::Operation* again = entry->Interrupted(named);
   if (counted && !again && entry->operations.size() >= entry->uses) {
     stats_.refused_exhausted++;
     return Refused(Code::kTagExhausted,
@@ -297,7 +303,11 @@ Result<TagTable::Use> TagTable::Begin(const Tag& tag, const Requester& who, Acce
   }
 
   // Only what is granted counts as a use.
-  if (counted && !again) entry->operations.push_back(named);
+  if (again) {
+    again->link = who.link;
+  } else if (counted) {
+    entry->operations.push_back(named);
+  }
   Use use;
   use.entry_ = entries_[entry->index];
   use.generation_ = entry->generation;

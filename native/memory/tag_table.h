@@ -45,15 +45,19 @@ struct Audience {
   std::string principal;
 };
 
-// Who asks. A transport gets it from Endpoint::Bind once the peer is authenticated.
+// Who asks, and over which of the session's links: no two of those have the same number. A transport gets it
+// from Endpoint::Bind once the peer is authenticated.
 struct Requester {
   uint64_t session = 0;
   std::string principal;
+  uint32_t link = 0;
 };
 
 inline constexpr uint32_t kUnlimitedUses = UINT32_MAX;
-// A tag with a bound counts distinct operations and remembers each, so that one driven again after a
-// reconnect is not a second use.
+// A tag with a bound counts operations and remembers each, so that one driven again after a reconnect is not
+// a second use. Whether the peer has had the end of an operation is not known here, so this holds for all of
+// them: a peer can have one again for every link that is lost, until the tag ends. Over the same link it
+// cannot.
 inline constexpr uint32_t kCountedUsesMax = 64;
 inline constexpr size_t kSlicesPerTagMax = 1024;
 
@@ -131,8 +135,8 @@ class TagTable {
 
   // Asks to begin operation `operation` (an id that is unique in the requester's session) on `length` bytes
   // from `offset`. Refusals: kTagUnknown (also for a foreign audience, so that nothing is learned),
-  // kTagExpired, kTagExhausted, kTagDirection, kTagBounds. The same operation may begin again: that is not a
-  // second use.
+  // kTagExpired, kTagExhausted, kTagDirection, kTagBounds. A read or a write may begin again over another
+  // link than the last time: that is not a second use.
   Result<Use> Begin(const Tag& tag, const Requester& who, Access access, uint64_t offset, uint64_t length,
                     uint64_t operation, MonotonicNs now);
 

@@ -162,21 +162,26 @@ TEST_F(TagTableTest, ExpiresExactlyWhatIsDue) {
   EXPECT_EQ(table_->stats().live, 0u);
 }
 
-// Goal: a replay is refused, the same operation driven again is not. Method: one use, then several.
+// Goal: a replay is refused, the same operation driven again over the next link is not. Method: one use, then
+// several.
 TEST_F(TagTableTest, CountsDistinctOperations) {
+  const Requester next = OverLink(1);
   const Tag once = Export(Options());
   EXPECT_EQ(Try(once, kPeer, 1), Code::kOk);
-  EXPECT_EQ(Try(once, kPeer, 1), Code::kOk);
+  EXPECT_EQ(Try(once, kPeer, 1), Code::kTagExhausted);
   EXPECT_EQ(Try(once, kPeer, 2), Code::kTagExhausted);
-  EXPECT_EQ(Try(once, kPeer, 1), Code::kOk);
-  EXPECT_EQ(table_->stats().refused_exhausted, 1u);
+  EXPECT_EQ(Try(once, next, 2), Code::kTagExhausted);
+  EXPECT_EQ(Try(once, next, 1), Code::kOk);
+  EXPECT_EQ(Try(once, next, 1), Code::kTagExhausted);
+  EXPECT_EQ(table_->stats().refused_exhausted, 4u);
+  EXPECT_EQ(Try(once, OverLink(3), 1), Code::kOk);
 
   TagOptions options = Options();
   options.uses = 2;
   const Tag twice = Export(options);
   EXPECT_EQ(Try(twice, kPeer, 1), Code::kOk);
-  EXPECT_EQ(Try(twice, kPeer, 1), Code::kOk);
-  EXPECT_EQ(Try(twice, kPeer, 2), Code::kOk) << "driving 1 again spent the use of 2";
+  EXPECT_EQ(Try(twice, next, 1), Code::kOk);
+  EXPECT_EQ(Try(twice, next, 2), Code::kOk) << "driving 1 again spent the use of 2";
 
   options.uses = kCountedUsesMax;
   const Tag many = Export(options);
@@ -185,8 +190,32 @@ TEST_F(TagTableTest, CountsDistinctOperations) {
   }
   EXPECT_EQ(Try(many, kPeer, kCountedUsesMax), Code::kTagExhausted);
   for (uint64_t operation = 0; operation < kCountedUsesMax; operation++) {
-    EXPECT_EQ(Try(many, kPeer, operation), Code::kOk);
+    EXPECT_EQ(Try(many, next, operation), Code::kOk);
   }
+}
+
+// Goal: a number that comes twice over one link is two uses, and each of them can be driven again once.
+TEST_F(TagTableTest, CountsANumberThatComesTwice) {
+  TagOptions options = Options();
+  options.uses = 2;
+  const Tag tag = Export(options);
+  for (uint32_t link = 0; link < 3; link++) {
+    EXPECT_EQ(Try(tag, OverLink(link)), Code::kOk);
+    EXPECT_EQ(Try(tag, OverLink(link)), Code::kOk);
+    EXPECT_EQ(Try(tag, OverLink(link)), Code::kTagExhausted);
+  }
+}
+
+// Goal: an atomic is applied as often as the tag has uses, over whatever links it comes.
+TEST_F(TagTableTest, CountsEveryAtomic) {
+  TagOptions options = Options();
+  options.access = Access::kAtomic;
+  const Tag tag = Export(options);
+  const auto apply = [&](uint32_t link) {
+    return table_->Begin(tag, OverLink(link), Access::kAtomic, 0, 8, 1, kNow).status().code();
+  };
+  EXPECT_EQ(apply(0), Code::kOk);
+  EXPECT_EQ(apply(1), Code::kTagExhausted);
 }
 
 // Goal: what was refused is no use. Method: every refusal that comes after the audience, then the one use
@@ -214,6 +243,7 @@ TEST_F(TagTableTest, RefusesTheWrongDirection) {
   for (Access granted : {Access::kRead, Access::kWrite, Access::kAtomic}) {
     TagOptions options = Options();
     options.access = granted;
+    options.uses = kUnlimitedUses;
     const Tag tag = Export(options);
     for (Access asked : {Access::kRead, Access::kWrite, Access::kAtomic, Access(0), Access(4), Access(255)}) {
       EXPECT_EQ(Begin(tag, 0, 8, 1, asked).status().code(),

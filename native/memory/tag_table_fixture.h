@@ -17,6 +17,11 @@ inline constexpr MonotonicNs kNow = 1000;
 inline constexpr std::array<uint8_t, 8> kOwner = {1, 2, 3, 4, 5, 6, 7, 8};
 inline const Requester kPeer{.session = 7, .principal = "alice"};
 
+// The same peer, over another link.
+inline Requester OverLink(uint32_t link) {
+  return {.session = kPeer.session, .principal = kPeer.principal, .link = link};
+}
+
 class TagTableTest : public testing::Test {
  protected:
   TagTableTest() {

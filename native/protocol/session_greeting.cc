@@ -189,7 +189,7 @@ void Session::OnResumeStart(Link& link, const Frame& frame) {
 // the listener send, and after the one that the listener waited for.
 void Session::GoLive(Link& link) {
   const bool resumed = state_ == State::kInterrupted;
-  link.endpoint->Bind({.session = id_, .principal = principal_});
+  link.endpoint->Bind({.session = id_, .principal = principal_, .link = epoch_});
   if (dialer_) {
     std::array<uint8_t, kStartBytes> start = EncodeStart(dialer_secret_);
     SealFrame(start, FrameType::kStart, inbox_.last_sequence());

@@ -93,6 +93,25 @@ TEST_P(RefusalTest, TagsAreChecked) {
   Goes();
 }
 
+// Goal: a use is not had again under the number of an operation that has ended.
+TEST_P(RefusalTest, ANumberThatComesAgainIsAnotherUse) {
+  Connect();
+  const BufferRef memory = server.Filled(4096, 1), local = client.Filled(4096, 2);
+  const Tag readable = server.Export(Access::kRead, {Whole(memory)}, 1);
+  const Tag writable = server.Export(Access::kWrite, {Whole(memory)}, 1);
+  for (const bool reading : {false, true}) {
+    const auto move = [&] {
+      next_operation = reading ? 1 : 2;
+      client.completions.clear();
+      return End(reading ? Read(readable, 0, {Whole(local)}) : Write(writable, 0, {Whole(local)}))
+          .status.code();
+    };
+    EXPECT_EQ(move(), Code::kOk);
+    EXPECT_EQ(move(), Code::kTagExhausted);
+  }
+  Goes();
+}
+
 // Goal: a large write that is refused stops early and leaves nothing behind. Method: several, then ones that
 // succeed.
 TEST_P(RefusalTest, RefusedWritesStop) {
