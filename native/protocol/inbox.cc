@@ -34,7 +34,8 @@ Result<Inbox::Outcome> Inbox::Take(const Frame& frame) {
         Code::kLimitExceeded, "receive",
         "a message is longer than this side said it takes: send large payloads by reference");
   }
-  if (received_messages_ - consumed_messages_ >= window_messages_) {
+  // What was consumed is credit once the peer has been told.
+  if (received_messages_ - told_messages_ >= window_messages_) {
     return Status::Violation("frame", "the peer sent more messages than it had credits for");
   }
   if (assembled_ == 0 && part.size() == head.total) return Deliver(head, part);
@@ -73,7 +74,7 @@ Result<Inbox::Outcome> Inbox::Deliver(const MessageHead& head, ConstBytes conten
         Code::kLimitExceeded, "receive",
         "a message is longer than this side said it takes: send large payloads by reference");
   }
-  if (received_bytes_ - consumed_bytes_ + payload_bytes > window_bytes_) {
+  if (received_bytes_ - told_bytes_ + payload_bytes > window_bytes_) {
     return Status::Violation("frame", "the peer sent more bytes than it had credits for");
   }
   received_messages_++;

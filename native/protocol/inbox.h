@@ -40,6 +40,8 @@ class Inbox {
   void CreditTold();
   uint64_t consumed_messages() const { return consumed_messages_; }
   uint64_t consumed_bytes() const { return consumed_bytes_; }
+  uint64_t told_messages() const { return told_messages_; }
+  uint64_t told_bytes() const { return told_bytes_; }
 
   uint64_t last_sequence() const { return last_sequence_; }
   MessageId last_message() const { return last_message_; }

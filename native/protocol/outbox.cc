@@ -123,6 +123,7 @@ void Outbox::QueueReleases(std::span<const Tag> tags) {
       item.type = FrameType::kRelease;
       item.piece = pieces_.Take(uint32_t(room));
       item.piece.length = 0;
+      release_count_++;
       urgent_.push_back(item);
       last = &urgent_.back();
     }
@@ -217,6 +218,8 @@ Status Outbox::Acknowledge(uint64_t sequence, MessageId& delivered) {
       delivered = item.message;
       acknowledged_messages_++;
       acknowledged_bytes_ += item.payload_bytes;
+    } else if (item.type == FrameType::kRelease) {
+      release_count_--;
     }
     if (cursor_ > 0) {
       cursor_--;
@@ -256,6 +259,7 @@ void Outbox::Clear() {
   }
   waiting_count_ = 0;
   waiting_bytes_ = 0;
+  release_count_ = 0;
   unstamped_ = 0;
   Rewind();
 }

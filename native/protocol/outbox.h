@@ -65,6 +65,8 @@ class Outbox {
   bool TakeRoom();
   // Everything was sent and acknowledged.
   bool empty() const { return waiting_count_ == 0 && urgent_.empty() && sent_.empty(); }
+  // Releases need no credits, so this is what tells that a peer makes us keep more and more of them.
+  bool keeps_many_releases() const { return release_count_ > queue_messages_max_; }
   MessageId last_message() const { return last_message_; }
   uint32_t message_bytes_max() const { return message_bytes_max_; }
   uint32_t waiting_count() const { return waiting_count_; }
@@ -107,8 +109,9 @@ class Outbox {
   RingQueue<Item> sent_;     // numbered, not acknowledged
   uint32_t waiting_count_ = 0;
   uint64_t waiting_bytes_ = 0;
-  size_t unstamped_ = 0;    // of waiting_, at its end
-  uint32_t overtaken_ = 0;  // messages sent since something urgent was
+  size_t release_count_ = 0;  // in urgent_ and sent_
+  size_t unstamped_ = 0;      // of waiting_, at its end
+  uint32_t overtaken_ = 0;    // messages sent since something urgent was
   bool wants_room_ = false;
 
   MessageId last_message_ = 0;

@@ -113,6 +113,7 @@ class Session final : public Timer {
   bool PostPart(const Outbox::Item& item);
   bool PostSequence();
   void PostEarly();
+  bool GivesCredit() const { return !outbox_.keeps_many_releases(); }
   bool PostAck();
   bool PostOwed(bool& owed, FrameType type);
 

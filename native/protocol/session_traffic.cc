@@ -87,11 +87,17 @@ bool Session::PostOwed(bool& owed, FrameType type) {
   return true;
 }
 
+// A peer that takes in no releases gets no credit for messages that would bring more tags to release. It has
+// to acknowledge, which needs neither credit nor its user.
 bool Session::PostAck() {
-  std::array<uint8_t, kAckBytes> ack = EncodeAck(inbox_.consumed_messages(), inbox_.consumed_bytes());
+  const bool credit = GivesCredit();
+  std::array<uint8_t, kAckBytes> ack = credit ? EncodeAck(inbox_.consumed_messages(), inbox_.consumed_bytes())
+                                              : EncodeAck(inbox_.told_messages(), inbox_.told_bytes());
   if (!Post(ack, FrameType::kAck)) return false;
-  credit_owed_ = false;
-  inbox_.CreditTold();
+  if (credit) {
+    credit_owed_ = false;
+    inbox_.CreditTold();
+  }
   return true;
 }
 
@@ -158,7 +164,7 @@ bool Session::Flush() {
   bool posted = PostOwed(pong_owed_, FrameType::kPong);
   posted |= PostOwed(ping_owed_, FrameType::kPing);
   posted |= PostSequence();
-  if (credit_owed_ || (ack_owed_ && ack_owed_since_ < core_.round)) {
+  if ((credit_owed_ && GivesCredit()) || (ack_owed_ && ack_owed_since_ < core_.round)) {
     posted |= PostAck();
   } else if (ack_owed_) {
     core_.MarkDirty(*this);
@@ -188,7 +194,7 @@ bool Session::Acknowledge(uint64_t sequence) {
   }
   if (delivered != 0) core_.told.Now().OnDelivered(id_, delivered);
   // What waits may have waited for this.
-  if (closing_ || outbox_.waiting_count() > 0) core_.MarkDirty(*this);
+  if (closing_ || credit_owed_ || outbox_.waiting_count() > 0) core_.MarkDirty(*this);
   return state_ != State::kClosed;
 }
 

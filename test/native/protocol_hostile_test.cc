@@ -309,6 +309,37 @@ TEST_F(ProtocolHostile, WindowsWithoutEnd) {
   EXPECT_EQ(bob->ClosedWith(), Code::kOk);
 }
 
+// A peer that brings tags and never acknowledges that they were given back gets no more credit: what it makes
+// us keep is bounded by our queue and one window. Whoever acknowledges goes on for ever.
+TEST_F(ProtocolHostile, ReleasesThatAreNotAcknowledged) {
+  EngineOptions options = Node::Options("bob");
+  options.queue_messages_max = 4;
+  options.window_messages = 8;
+  MakeBob(options);
+  const std::vector<Tag> tags(kTagsPerReleaseMax);
+  bob->on_message = [&](const Node::Received& message) { bob->engine->ReleaseTags(message.session, tags); };
+  const auto bring = [&](uint64_t first, uint64_t last) {
+    for (uint64_t i = first; i <= last && bob->ClosedWith() == Code::kOk; i++) {
+      raw.Post(raw.MakeMessage(i, i, "x"));
+      Run();
+    }
+  };
+  Enter();
+  for (uint64_t i = 1; i <= 100; i++) {
+    bring(i, i);
+    raw.heard = SequenceOf({.bytes = *raw.Last(FrameType::kRelease)});
+  }
+  EXPECT_EQ(bob->received.size(), 100u);
+  // What is acknowledged once more is enough.
+  bring(101, 106);
+  raw.heard = SequenceOf({.bytes = *raw.Last(FrameType::kRelease)});
+  raw.Post(raw.MakeBare(FrameType::kPing));
+  Run();
+  bring(107, 200);
+  EXPECT_EQ(bob->ClosedWith(), Code::kProtocolViolation);
+  EXPECT_LE(bob->received.size(), size_t{106} + 4 + 1 + 8);
+}
+
 TEST_F(ProtocolHostile, GreetingsThatLie) {
   MakeBob();
   const Hello good = raw.hello;

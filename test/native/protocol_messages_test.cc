@@ -234,6 +234,25 @@ TEST_F(ProtocolMessages, GiveTagsBack) {
   EXPECT_EQ(bob->engine->tags().stats().live, 0u);
 }
 
+// More releases than the queue holds, both ways and under a window that they outlast, hold up nobody for
+// good.
+TEST_F(ProtocolMessages, GiveManyTagsBackAndGoOn) {
+  EngineOptions alices = Node::Options("alice"), bobs = Node::Options("bob");
+  alices.queue_messages_max = bobs.queue_messages_max = 4;
+  alices.window_messages = bobs.window_messages = 2;
+  Open(alices, bobs);
+  const std::vector<Tag> tags(1000);
+  for (int i = 0; i < 50; i++) {
+    for (Node* node : {alice.get(), bob.get()}) {
+      EXPECT_NE(node->Send("x"), 0u);
+      node->engine->ReleaseTags(node->session(), tags);
+    }
+    if (i % 2 == 1) Settle();
+  }
+  EXPECT_EQ(alice->received.size(), 50u);
+  EXPECT_EQ(bob->received.size(), 50u);
+}
+
 // Who sends much before it lets Poll run does not keep its peer waiting until then: frames are posted
 // meanwhile.
 TEST_F(ProtocolMessages, LeaveEarlyWhenThereAreMany) {
