@@ -135,17 +135,45 @@ void Outbox::QueueReleases(std::span<const Tag> tags) {
 }
 
 bool Outbox::CancelWaiting(MessageId message) {
-  // Ids in waiting_ are consecutive.
-  if (waiting_.empty() || message < waiting_.front().message || message > waiting_.back().message)
-    return false;
-  Item& item = waiting_[message - waiting_.front().message];
-  if (item.canceled) return false;
-  item.canceled = true;
-  FreePiece(item);
+  Item* item = FindWaiting(message);
+  if (!item || item->canceled) return false;
+  item->canceled = true;
+  FreePiece(*item);
   waiting_count_--;
-  waiting_bytes_ -= item.payload_bytes;
-  DropCanceled();
+  waiting_bytes_ -= item->payload_bytes;
+  // The queue's bound is on what is not canceled, so the rest must not become more than that.
+  if (waiting_.size() - waiting_count_ > waiting_count_) {
+    Compact();
+  } else {
+    DropCanceled();
+  }
   return true;
+}
+
+Outbox::Item* Outbox::FindWaiting(MessageId message) {
+  size_t from = 0, to = waiting_.size();
+  while (from < to) {
+    const size_t middle = from + (to - from) / 2;
+    if (waiting_[middle].message < message) {
+      from = middle + 1;
+    } else {
+      to = middle;
+    }
+  }
+  return from < waiting_.size() && waiting_[from].message == message ? &waiting_[from] : nullptr;
+}
+
+void Outbox::Compact() {
+  const size_t unstamped = unstamped_;
+  for (size_t left = waiting_.size(); left > 0; left--) {
+    Item item = waiting_.front();
+    waiting_.pop_front();
+    if (!item.canceled) {
+      waiting_.push_back(item);
+    } else if (left <= unstamped) {
+      unstamped_--;
+    }
+  }
 }
 
 void Outbox::DropCanceled() {

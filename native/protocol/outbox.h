@@ -94,7 +94,9 @@ class Outbox {
   bool HasCredit(const Item& item) const;
   bool MayBeOvertaken(const Item& item) const;
   void MoveToSent(RingQueue<Item>& from);
+  Item* FindWaiting(MessageId message);
   void DropCanceled();
+  void Compact();
   void FreePiece(Item& item);
 
   ChunkWriter pieces_;
@@ -104,7 +106,7 @@ class Outbox {
   uint64_t window_messages_ = 0, window_bytes_ = 0;
   uint64_t kept_bytes_max_ = 0;  // of messages that are not acknowledged
 
-  RingQueue<Item> waiting_;  // messages and batches; a canceled one stays until it comes to the front
+  RingQueue<Item> waiting_;  // messages and batches by id; canceled ones too, no more than the queue may hold
   RingQueue<Item> urgent_;   // cancels and releases: no credits needed
   RingQueue<Item> sent_;     // numbered, not acknowledged
   uint32_t waiting_count_ = 0;

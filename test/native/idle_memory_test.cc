@@ -83,6 +83,24 @@ TEST_F(IdleMemory, OfAConnectionIsSmallWhateverItCarried) {
   EXPECT_TRUE(alice.closed.empty() && bob.closed.empty());
 }
 
+// Messages that were canceled keep nothing, although the one before them still waits for credit.
+TEST_F(IdleMemory, OfCanceledMessagesIsNone) {
+  constexpr int kCanceled = 100'000;
+  constexpr int64_t kBytesMax = 100'000;  // a chunk of the queue, and little more
+  OpenAndUse();
+  bob.consume = false;
+  while (alice.Info().messages_queued == 0) {
+    ASSERT_NE(alice.Send("x"), 0u);
+    alice.engine->Poll(NowNs(), 1 << 20);
+  }
+  const uint64_t before = Allocated();
+  for (int i = 0; i < kCanceled; i++) {
+    const MessageId id = alice.Send("x");
+    ASSERT_TRUE(alice.engine->CancelMessage(alice.session(), id));
+  }
+  EXPECT_LT(int64_t(Allocated() - before), kBytesMax);
+}
+
 }  // namespace
 }  // namespace splitplane
 #endif

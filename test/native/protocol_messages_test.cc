@@ -204,6 +204,31 @@ TEST_F(ProtocolMessages, CanceledBeforeTheyWereSentAreNeverSeen) {
   EXPECT_EQ(alice->delivered, 6u);
 }
 
+// Canceling most of what waits leaves the others their order and their deadlines, whether those run already
+// or not yet.
+TEST_F(ProtocolMessages, CanceledInGreatNumberLeaveTheOthersAsTheyWere) {
+  EngineOptions bobs = Node::Options("bob");
+  bobs.window_messages = 1;
+  Open(Node::Options("alice"), bobs);
+  bob->consume = false;
+  for (int i = 1; i <= 20; i++) alice->Send("x", 2000);
+  Pass(500);
+  for (int i = 21; i <= 30; i++) alice->Send("x", 2000);
+  const std::map<MessageId, uint32_t> kept = {{10, 1000}, {20, 1000}, {25, 1500}, {30, 1500}};
+  for (MessageId id = 2; id <= 30; id++) {
+    if (kept.contains(id)) continue;
+    EXPECT_TRUE(alice->engine->CancelMessage(alice->session(), id));
+  }
+  Pass(500);
+  for (const auto& [id, deadline_ms] : kept) {
+    bob->engine->Consume(bob->session(), 1, 1);
+    Settle();
+    EXPECT_EQ(bob->received.back().id, id);
+    EXPECT_EQ(bob->received.back().deadline_ms, deadline_ms);
+  }
+  EXPECT_EQ(alice->Info().messages_queued, 0u);
+}
+
 TEST_F(ProtocolMessages, CanceledAfterTheyWereSentAreTold) {
   EngineOptions bobs = Node::Options("bob");
   bobs.window_messages = 1;
