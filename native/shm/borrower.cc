@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "native/base/check.h"
 #include "native/base/clock.h"
 #include "native/memory/mapping.h"
 #include "native/transport/operation.h"
@@ -17,18 +18,24 @@ constexpr uint64_t kCopyBytes = 256 * 1024;
 }  // namespace
 
 Borrower::~Borrower() {
-  for (const auto& [number, region] : slabs_) pool_.EndForeign(*region);
+  for (const auto& [number, region] : slabs_) {
+    if (region) pool_.EndForeign(*region);
+  }
 }
 
-Status Borrower::OnSlab(const Packet& packet, const Fd& descriptor) {
-  if (!descriptor.valid() || slabs_.contains(packet.slab) || slabs_.size() >= kSlabsMax) {
+Status Borrower::OnSlab(const Packet& packet, const Fd& descriptor, bool lost) {
+  if ((!descriptor.valid() && !lost) || slabs_.contains(packet.slab) || slabs_.size() >= kSlabsMax) {
     return Status::Violation("loan",
                              "a slab came without memory, twice, or beyond the number that is allowed");
   }
-  Result<std::shared_ptr<Mapping>> mapping =
-      Mapping::OfPeer(descriptor, packet.bytes, Mapping::Sharing::kPrivate);
-  if (!mapping.ok()) return mapping.status();
-  slabs_.emplace(packet.slab, &pool_.AddForeign(std::move(*mapping), *this));
+  Region* region = nullptr;
+  if (!lost) {
+    Result<std::shared_ptr<Mapping>> mapping =
+        Mapping::OfPeer(descriptor, packet.bytes, Mapping::Sharing::kPrivate);
+    if (mapping.status().code() == Code::kProtocolViolation) return mapping.status();
+    if (mapping.ok()) region = &pool_.AddForeign(std::move(*mapping), *this);
+  }
+  slabs_.emplace(packet.slab, region);
   return {};
 }
 
@@ -36,6 +43,7 @@ Status Borrower::OnLoan(const Loan& loan) {
   const auto slab = slabs_.find(loan.slab);
   if (slab == slabs_.end())
     return Status::Violation("loan", "memory was lent in a slab that was never handed over");
+  if (!slab->second) return {};
   const uint64_t within = slab->second->length();
   if (loan.length == 0 || loan.offset > within || loan.length > within - loan.offset) {
     return Status::Violation("loan", "memory was lent that is not within its slab");
@@ -62,6 +70,10 @@ Status Borrower::OnSlabGone(uint64_t number) {
   const auto slab = number <= UINT32_MAX ? slabs_.find(uint32_t(number)) : slabs_.end();
   if (slab == slabs_.end()) return Status::Violation("loan", "a slab is gone that was never here");
   Region* region = slab->second;
+  if (!region) {
+    slabs_.erase(slab);
+    return {};
+  }
   const bool copied = std::any_of(copies_.begin(), copies_.end(), [&](const Copy& copy) {
     return copy.from >= region->data() && copy.from <= region->data() + region->length();
   });
@@ -173,6 +185,7 @@ Status Borrower::StartWrite(const WriteLent& asked, TagTable::Use use) {
   const auto slab = slabs_.find(asked.slab);
   if (slab == slabs_.end())
     return Status::Violation("loan", "a write is out of a slab that was never handed over");
+  SPLITPLANE_CHECK(slab->second);
   Region& region = *slab->second;
   const uint64_t length = asked.request.length;
   if (asked.offset > region.length() || length > region.length() - asked.offset) {

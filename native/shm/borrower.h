@@ -42,8 +42,14 @@ class Borrower final : public ViewOwner {
   ~Borrower();
 
   // What the peer says. What cannot be is a kProtocolViolation.
-  Status OnSlab(const Packet& packet, const Fd& descriptor);
+  // `lost`: this process had no descriptor left for the slab. Then, as when there is no room to map it, what
+  // is lent in it is asked of its owner, which needs neither.
+  Status OnSlab(const Packet& packet, const Fd& descriptor, bool lost);
   bool HasSlab(uint32_t slab) const { return slabs_.contains(slab); }
+  bool LostSlab(uint32_t slab) const {
+    const auto at = slabs_.find(slab);
+    return at != slabs_.end() && !at->second;
+  }
   Status OnLoan(const Loan& loan);
   Status OnSlabGone(uint64_t slab);
 
@@ -56,7 +62,8 @@ class Borrower final : public ViewOwner {
   // round.
   bool StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, uint64_t length,
                  std::vector<Slice>& local);
-  // The peer writes out of memory that it lends for it, to where `use` says. Answered in a round.
+  // The peer writes out of memory that it lends for it, and that is not lost, to where `use` says. Answered
+  // in a round.
   Status StartWrite(const WriteLent& asked, TagTable::Use use);
   // Ends a copy, of ours or for a write of the peer's: true if there is one of this number.
   bool Cancel(uint64_t operation) { return Cancel(operation, false); }
@@ -117,7 +124,7 @@ class Borrower final : public ViewOwner {
   Outgoing& out_;
   Segment own_, peer_;
   Listener listener_;
-  std::unordered_map<uint32_t, Region*> slabs_;
+  std::unordered_map<uint32_t, Region*> slabs_;  // null: lost
   std::unordered_map<Tag, Borrowed, TagHash, TagEqual> loans_;
   std::unordered_map<uint64_t, Take> views_;
   std::deque<Copy> copies_;  // the first is being copied

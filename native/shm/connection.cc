@@ -312,6 +312,11 @@ Status Connection::OnWriteLent(const WriteLent& asked) {
   // Its slab was handed over before the write was told of, on the other way.
   if (!link_->borrower.HasSlab(asked.slab)) ReceivePackets();
   if (over()) return {};
+  // Asked again with its bytes, by the same number, it is to be the first that is heard of it.
+  if (link_->borrower.LostSlab(asked.slab)) {
+    link_->transfers.Answer(RecordKind::kWriteDone, asked.request.number, kCannotLook);
+    return {};
+  }
   Result<TagTable::Use> use = link_->transfers.Begin(asked.request, Access::kWrite);
   if (use.ok()) return link_->borrower.StartWrite(asked, std::move(*use));
   link_->transfers.Answer(RecordKind::kWriteDone, asked.request.number, use.status().code());

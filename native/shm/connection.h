@@ -99,7 +99,7 @@ class Connection final : public Watched {
 
   Status MakeSegment(Fd& fd);
   Status Join(const Fd& peer_segment, bool trusted);
-  void OnGreeted(const Greeting& greeting, const Fd& segment);
+  void OnGreeted(const Greeting& greeting, const Received& received);
   void ReceivePackets();
   void ReadRing();
   Status OnRecord(const RingReader::Record& record);

@@ -86,6 +86,8 @@ void Door::OnGuestReady(Guest& guest) {
   if (greeting.version != kVersion || greeting.ring_bytes != kRingBytes) {
     return Refuse(guest.socket, Code::kVersionUnsupported);
   }
+  // It is told what it would be told if there were no room for our own segment.
+  if (received->lost) return Refuse(guest.socket, Code::kLimitExceeded);
   if (!received->descriptor.valid() || greeting.status != 0 || greeting.reserved != 0) {
     return Refuse(guest.socket, Code::kProtocolViolation);
   }

@@ -2,6 +2,8 @@
 // the end of the peer.
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "native/shm/connection.h"
 
 namespace splitplane::shm {
@@ -114,19 +116,18 @@ void Connection::ReceivePackets() {
     }
     if (state_ == State::kGreeting) {
       std::memcpy(&greeting, bytes, sizeof(greeting));
-      OnGreeted(greeting, received->descriptor);
+      OnGreeted(greeting, *received);
       continue;
     }
     Packet packet;
     std::memcpy(&packet, bytes, sizeof(packet));
     if (packet.kind != PacketKind::kSlab || over() || !link_) continue;
-    if (Status slab = link_->borrower.OnSlab(packet, received->descriptor); !slab.ok()) {
-      return Offend(std::move(slab));
-    }
+    Status slab = link_->borrower.OnSlab(packet, received->descriptor, received->lost);
+    if (!slab.ok()) return Offend(std::move(slab));
   }
 }
 
-void Connection::OnGreeted(const Greeting& greeting, const Fd& segment) {
+void Connection::OnGreeted(const Greeting& greeting, const Received& received) {
   if (greeting.magic != kMagic || greeting.version != kVersion || greeting.ring_bytes != kRingBytes) {
     return End(
         Status::Error(Code::kVersionUnsupported, "greeting",
@@ -141,7 +142,12 @@ void Connection::OnGreeted(const Greeting& greeting, const Fd& segment) {
                                    "is another user's, or in "
                                    "another PID namespace"));
   }
-  if (Status joined = Join(segment, trusts_); !joined.ok()) return End(std::move(joined));
+  if (received.lost) {
+    return End(Status::Errno("recvmsg", EMFILE,
+                             "no descriptor is left for the peer's memory: raise the limit of open files "
+                             "(ulimit -n)"));
+  }
+  if (Status joined = Join(received.descriptor, trusts_); !joined.ok()) return End(std::move(joined));
   state_ = State::kOpen;
   deadline_ = kNever;
   reactor_.round.progressed = true;

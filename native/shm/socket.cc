@@ -202,12 +202,14 @@ Result<Received> ReceivePacket(int socket, Bytes into) {
       descriptors.emplace_back(descriptor);
     }
   }
-  const bool cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
-  if (cut || descriptors.size() > 1) {
+  // Also set when this process has no descriptor left for what was sent (unix(7)).
+  const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
+  if ((message.msg_flags & MSG_TRUNC) != 0 || descriptors.size() > 1 || (cut && !descriptors.empty())) {
     return Status::Error(Code::kProtocolViolation, "recvmsg", "a packet is longer than any can be");
   }
   Received received;
   received.bytes = size_t(got);
+  received.lost = cut;
   if (!descriptors.empty()) received.descriptor = std::move(descriptors.front());
   return received;
 }

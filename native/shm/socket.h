@@ -40,6 +40,7 @@ Status SendPacket(int socket, ConstBytes packet, int descriptor = -1);
 struct Received {
   size_t bytes = 0;  // 0: the other side is gone
   Fd descriptor;
+  bool lost = false;  // it brought a descriptor, and this process had none left for it
 };
 // One packet, with what it brought. kNoResource: there is none. A packet that does not fit, or that brings
 // more than one descriptor, is a kProtocolViolation.

@@ -93,6 +93,7 @@ Status Transfers::PostWriteLent(uint64_t operation, std::vector<Slice> local, co
   (*asked)->left = 0;
   (*asked)->lent = true;
   lent.request = RequestFor(operation, remote, notify);
+  (*asked)->instead = lent.request;
   out_.Put(RecordKind::kWriteLent, lent);
   return {};
 }
@@ -118,6 +119,7 @@ void Transfers::Cancel(uint64_t operation) {
     if (asked.left == 0 && !asked.lent) return;
     StopSending(false, operation);
     asked.left = 0;
+    asked.instead.reset();
     if (asked.unannounced) {
       asked_.erase(at);
       outstanding_--;
@@ -169,6 +171,16 @@ Status Transfers::OnOutcome(RecordKind kind, const Outcome& outcome) {
   if (asked.answered) {
     asked_.erase(at);
     return {};
+  }
+  if (asked.lent && status == kCannotLook) {
+    asked.lent = false;
+    if (asked.instead) {
+      asked.left = asked.instead->length;
+      asked.unannounced = std::exchange(asked.instead, std::nullopt);
+      sending_.push_back({false, outcome.number});
+      return {};
+    }
+    status = Code::kAborted;  // it was canceled meanwhile
   }
   if (asked.kind == RecordKind::kWrite && asked.left > 0) {
     // The owner throws away what comes, until it hears that nothing more will.

@@ -32,7 +32,8 @@ class Transfers {
   // As Endpoint has them.
   Status PostRead(uint64_t operation, const RemoteSlice& remote, std::vector<Slice> local);
   Status PostWrite(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote, bool notify);
-  // The owner fetches the bytes from where `lent` says.
+  // The owner fetches the bytes from where `lent` says. If it cannot look there, they go as those of any
+  // write.
   Status PostWriteLent(uint64_t operation, std::vector<Slice> local, const RemoteSlice& remote, bool notify,
                        WriteLent lent);
   Status PostAtomic(uint64_t operation, const RemoteSlice& remote, const AtomicRequest& request);
@@ -72,6 +73,7 @@ class Transfers {
     uint64_t left = 0;
     std::optional<Request> unannounced;  // of a write: the owner does not know of it
     bool lent = false;                   // of a write: the owner fetches the bytes
+    std::optional<Request> instead;      // of one that is lent: what is asked for if the owner cannot look
     bool discarding = false;             // of a read: bytes still come, and go nowhere
     bool answered = false;               // its end was told
     Status failure;                      // of a read: how it ends once the owner has stopped

@@ -127,7 +127,9 @@ struct AtomicAsked {
 static_assert(sizeof(AtomicAsked) == 88);
 
 // A write out of memory that is lent for it, without a tag: `request.length` bytes from `offset` of a slab.
-// The loan stands until the write has ended.
+// The loan stands until the write has ended. Who has no room to map the slab answers with kCannotLook before
+// anything else of the write is judged, and is asked again with a kWrite.
+inline constexpr Code kCannotLook = Code::kOutOfMemory;
 struct WriteLent {
   Request request;
   uint64_t offset = 0;
