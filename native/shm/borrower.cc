@@ -75,7 +75,7 @@ Status Borrower::OnSlabGone(uint64_t number) {
     return {};
   }
   const bool copied = std::any_of(copies_.begin(), copies_.end(), [&](const Copy& copy) {
-    return copy.from >= region->data() && copy.from <= region->data() + region->length();
+    return copy.from >= region->data() && copy.from < region->data() + region->length();
   });
   if (copied) return Status::Violation("loan", "a slab is gone that is being looked at");
   std::erase_if(loans_, [&](const auto& entry) { return entry.second.slab == region; });

@@ -3,6 +3,9 @@
 // that is enough, and a peer that speaks by hand where a moment has to be met.
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <map>
+
 #include "test/native/shm_hostile_fixture.h"
 #include "test/native/shm_loans_fixture.h"
 
@@ -171,6 +174,31 @@ TEST_F(ShmFaultsRawTest, AWriteThatIsNotLookedAtIsSent) {
   ASSERT_TRUE(side_->completions.contains(number));
   EXPECT_EQ(side_->completions[number].status.code(), Code::kAborted);
   EXPECT_EQ(side_->pool.stats().buffer_count, 0u);
+  ExpectAlive();
+  End();
+}
+
+// Goal: a slab may go while what lies right behind it is copied from. Method: slabs until two are mapped next
+// to each other; a write out of the beginning of one, and at once the end of the one below.
+TEST_F(ShmFaultsRawTest, ASlabGoesRightBelowOneThatIsLookedAt) {
+  constexpr uint32_t kSlabs = 64;
+  Connect(false);
+  std::map<const uint8_t*, Loan> slabs;
+  for (uint32_t slab = 1; slab <= kSlabs; slab++) {
+    const Loan loan = HandOver(slab);
+    raw_->Put(RecordKind::kLoan, loan);
+    ExpectAlive();
+    Result<BufferRef> view = endpoint_->View({ConstBytes(loan.tag), 0, 1});
+    ASSERT_TRUE(view.ok());
+    slabs.emplace((*view)->region().data(), loan);
+  }
+  const auto below = std::find_if(slabs.begin(), slabs.end(),
+                                  [&](const auto& slab) { return slabs.contains(slab.first + kSlabBytes); });
+  ASSERT_NE(below, slabs.end());
+  raw_->Put(RecordKind::kWriteLent, WriteOutOf(slabs.at(below->first + kSlabBytes)));
+  raw_->Put(RecordKind::kSlabGone, Number{below->second.slab});
+  EXPECT_EQ(AnswerToWrite(), Code::kOk);
+  EXPECT_TRUE(endpoint_->View({ConstBytes(below->second.tag), 0, 1}).status().no_resource());
   ExpectAlive();
   End();
 }
