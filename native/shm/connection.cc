@@ -192,17 +192,15 @@ bool Connection::Sleep() {
   if (HasWork()) return false;
   if (!link_) return true;
   link_->out.Ring();
-  if (sleep_ % 2 == 0) {
-    link_->out.WantRoom(link_->out.waiting() || link_->transfers.sending() || wants_frames_ ||
-                        link_->transfers.wants_room());
-    link_->own.words().sleep.store(++sleep_, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (HasWork()) {
-      WakeUp();
-      return false;
-    }
-  }
-  return true;
+  // Our user may have been at work since the last time, without a round in between, and wait for room now.
+  WakeUp();
+  link_->out.WantRoom(link_->out.waiting() || link_->transfers.sending() || wants_frames_ ||
+                      link_->transfers.wants_room());
+  link_->own.words().sleep.store(++sleep_, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!HasWork()) return true;
+  WakeUp();
+  return false;
 }
 
 bool Connection::HasWork() {
