@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "native/base/check.h"
-#include "native/base/clock.h"
 #include "native/memory/mapping.h"
 #include "native/transport/operation.h"
 
@@ -14,6 +13,8 @@ namespace {
 
 // Between two looks at whether the loan still stands.
 constexpr uint64_t kCopyBytes = 256 * 1024;
+// In the number of a look that is no operation of its user's. Operations' numbers never get that far.
+constexpr uint64_t kLooks = uint64_t{1} << 63;
 
 }  // namespace
 
@@ -101,7 +102,7 @@ Borrower::Borrowed* Borrower::BeginLook(const Tag& tag, uint64_t offset, uint64_
   if (Stands(loan.place, loan.standing)) return &borrowed;
   EndLook(loan.place);
   // The owner may have seen that somebody looked, and waits to hear that it is over.
-  Note(borrowed, offset, length, true);
+  Note(NextLook(), borrowed, offset, length, true);
   loans_.erase(at);
   return nullptr;
 }
@@ -110,13 +111,16 @@ bool Borrower::MayTake() const { return !out_.crowded() && views_.size() + copie
 
 void Borrower::EndLook(uint32_t place) { own_.looking(place).fetch_sub(1, std::memory_order_seq_cst); }
 
-Take Borrower::Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over) {
+uint64_t Borrower::NextLook() { return kLooks | ++last_look_; }
+
+Take Borrower::Note(uint64_t number, Borrowed& borrowed, uint64_t offset, uint64_t length, bool over) {
   if (borrowed.uses_left != kUnlimitedUses) borrowed.uses_left--;
-  return Note(borrowed.loan.place, borrowed.loan.standing, offset, length, over);
+  return Note(number, borrowed.loan.place, borrowed.loan.standing, offset, length, over);
 }
 
-Take Borrower::Note(uint32_t place, uint32_t standing, uint64_t offset, uint64_t length, bool over) {
-  const Take take{.number = ++last_take_,
+Take Borrower::Note(uint64_t number, uint32_t place, uint32_t standing, uint64_t offset, uint64_t length,
+                    bool over) {
+  const Take take{.number = number,
                   .offset = offset,
                   .length = length,
                   .place = place,
@@ -130,7 +134,7 @@ Result<BufferRef> Borrower::View(const Tag& tag, uint64_t offset, uint64_t lengt
   if (!MayTake()) return Status::NoResource();
   Borrowed* borrowed = BeginLook(tag, offset, length);
   if (!borrowed) return Status::NoResource();
-  const Take take = Note(*borrowed, offset, length, false);
+  const Take take = Note(NextLook(), *borrowed, offset, length, false);
   views_.emplace(take.number, take);
   stats_.bytes_received += length;
   return pool_.View(*borrowed->slab, borrowed->loan.offset + offset, length, take.number);
@@ -160,7 +164,7 @@ bool Borrower::ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> l
   stats_.bytes_received += length;
   stats_.bytes_copied += length;
   // Uses are counted by the owner. If the tag ended meanwhile, the owner waits to hear that the look is over.
-  if (!stood || loan.uses != kUnlimitedUses) Note(*borrowed, offset, length, true);
+  if (!stood || loan.uses != kUnlimitedUses) Note(NextLook(), *borrowed, offset, length, true);
   return stood;
 }
 
@@ -174,7 +178,7 @@ bool Borrower::StartCopy(uint64_t operation, const Tag& tag, uint64_t offset, ui
   pool_.RenewForeign(*borrowed->slab, borrowed->loan.offset + offset, length);
   const uint8_t* from = borrowed->slab->data() + borrowed->loan.offset + offset;
   copies_.push_back({.operation = operation,
-                     .take = Note(*borrowed, offset, length, false),
+                     .take = Note(operation, *borrowed, offset, length, false),
                      .from = from,
                      .left = length,
                      .local = std::move(local)});
@@ -199,7 +203,7 @@ Status Borrower::StartWrite(const WriteLent& asked, TagTable::Use use) {
   own_.looking(asked.place).fetch_add(1, std::memory_order_seq_cst);
   pool_.RenewForeign(region, asked.offset, length);
   copies_.push_back({.operation = asked.request.number,
-                     .take = Note(asked.place, asked.standing, 0, length, false),
+                     .take = Note(NextLook(), asked.place, asked.standing, 0, length, false),
                      .from = region.data() + asked.offset,
                      .left = length,
                      .write = std::move(use),

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "native/base/clock.h"
 #include "native/memory/pool.h"
 #include "native/memory/slice_cursor.h"
 #include "native/shm/outgoing.h"
@@ -115,8 +116,10 @@ class Borrower final : public ViewOwner {
   bool MayTake() const;
   bool Stands(uint32_t place, uint32_t standing) const;
   bool Cancel(uint64_t number, bool of_peer);
-  Take Note(Borrowed& borrowed, uint64_t offset, uint64_t length, bool over);
-  Take Note(uint32_t place, uint32_t standing, uint64_t offset, uint64_t length, bool over);
+  // `number` is an operation's, which may be driven again without being another use, or the next of a look.
+  Take Note(uint64_t number, Borrowed& borrowed, uint64_t offset, uint64_t length, bool over);
+  Take Note(uint64_t number, uint32_t place, uint32_t standing, uint64_t offset, uint64_t length, bool over);
+  uint64_t NextLook();
   void FinishCopy(Copy copy, Status status);
 
   MemoryPool& pool_;
@@ -129,7 +132,8 @@ class Borrower final : public ViewOwner {
   std::unordered_map<uint64_t, Take> views_;
   std::deque<Copy> copies_;  // the first is being copied
   size_t writes_ = 0;        // of those, for writes of the peer's
-  uint64_t last_take_ = 0;
+  // Counts on from the time: no other connection of the session has given its looks these numbers.
+  uint64_t last_look_ = NowNs();
 };
 
 }  // namespace splitplane::shm

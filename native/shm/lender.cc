@@ -9,9 +9,6 @@
 namespace splitplane::shm {
 namespace {
 
-// Looks are uses of a tag like operations, whose numbers never get that far.
-constexpr uint64_t kLooks = uint64_t{1} << 63;
-
 uint32_t IndexOf(const Tag& tag) { return LoadLittle<uint32_t>(tag.bytes.data() + Tag::kIndexAt); }
 
 }  // namespace
@@ -171,8 +168,8 @@ Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) 
   stats.bytes_sent += take.length;
   // Counts the use, unless the tag has ended meanwhile: then nothing is to be counted.
   if (place.tag && place.stands && requester_) {
-    (void)context_.tags.Begin(*place.tag, *requester_, Access::kRead, take.offset, take.length,
-                              kLooks | take.number, now);
+    (void)context_.tags.Begin(*place.tag, *requester_, Access::kRead, take.offset, take.length, take.number,
+                              now);
   }
   if (take.over != 0) {
     Settle(take.place);

@@ -97,7 +97,9 @@ struct Loan {
 static_assert(sizeof(Loan) == 72);
 
 struct Take {
-  uint64_t number = 0;  // of this take
+  // Of the read that this is, which is one use of the tag however often it is driven again; of any other look
+  // 1 << 63 and a number that none before has in the session.
+  uint64_t number = 0;
   uint64_t offset = 0;  // within the tag
   uint64_t length = 0;
   uint32_t place = 0;     // of the loan

@@ -1,0 +1,50 @@
+// What two sides say to each other of looks, when words come late or twice: which looks are one use, when
+// memory is free again, and which slabs may go. One side is real; the peer keeps to the rules, by hand, so
+// that each moment can be met.
+#include "test/native/shm_hostile_fixture.h"
+
+namespace splitplane::conformance {
+namespace {
+
+using ShmLooksTest = ShmHostileTest;
+
+// Goal: a read has its own number wherever its owner hears of it, so that one driven again is no second use;
+// any other look has one that no look of the session had, over whichever connection. Method: each of them
+// over two connections; what the owner is told.
+TEST_F(ShmLooksTest, LooksHaveNumbers) {
+  constexpr uint64_t kOperation = 77, kLooks = uint64_t{1} << 63;
+  std::vector<uint64_t> numbers;
+  const auto took = [&] {
+    Settle();
+    shm::Take take;
+    EXPECT_TRUE(raw_->Take(RecordKind::kTook, take));
+    return take.number;
+  };
+  for (const bool side_dials : {false, true}) {
+    Connect(side_dials);
+    Loan loan = HandOver();
+    loan.uses = 10;
+    raw_->Put(RecordKind::kLoan, loan);
+    Settle();
+    const RemoteSlice remote{ConstBytes(loan.tag), 0, 100};
+    std::vector<Slice> local{Whole(side_->Buffer(100))};
+    ASSERT_TRUE(endpoint_->PostRead(kOperation, remote, local, {}).ok());
+    EXPECT_EQ(took(), kOperation);
+    EXPECT_TRUE(side_->completions.contains(kOperation));
+    Result<BufferRef> view = endpoint_->View(remote);
+    ASSERT_TRUE(view.ok());
+    numbers.push_back(took());
+    ASSERT_TRUE(endpoint_->ReadNow(remote, local));
+    numbers.push_back(took());
+    view->Reset();
+    local.clear();
+    End();
+  }
+  for (const uint64_t number : numbers) {
+    EXPECT_GE(number, kLooks);
+    EXPECT_EQ(std::count(numbers.begin(), numbers.end(), number), 1);
+  }
+}
+
+}  // namespace
+}  // namespace splitplane::conformance
