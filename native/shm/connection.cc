@@ -334,6 +334,11 @@ Status Connection::OnLoanRecord(const RingReader::Record& record) {
       return over() ? Status() : link_->borrower.OnLoan(loan);
     case RecordKind::kSlabGone:
       if (!CopyBody(record, slab)) break;
+      if (slab.number <= UINT32_MAX && !link_->borrower.HasSlab(uint32_t(slab.number))) {
+        // It was handed over all the same, on the other way; who is over takes none any more.
+        ReceivePackets();
+        if (over()) return {};
+      }
       return link_->borrower.OnSlabGone(slab.number);
     default:
       if (!CopyBody(record, take)) break;

@@ -46,5 +46,46 @@ TEST_F(ShmLooksTest, LooksHaveNumbers) {
   }
 }
 
+// Goal: a slab may go that nobody lent anything in: the end of it may be read before it comes itself. Method:
+// records are looked at, and the socket is not, as in a round that has just asked the kernel.
+TEST_F(ShmLooksTest, ASlabThatGoesAtOnce) {
+  Connect(true);
+  Settle();
+  ASSERT_TRUE(side_->transport->Arm());
+  const MonotonicNs asked = NowNs();
+  side_->transport->Poll(*side_, asked, side_->budget);
+  const Loan loan = HandOver();
+  raw_->Put(RecordKind::kSlabGone, Number{loan.slab});
+  side_->transport->Poll(*side_, asked, side_->budget);
+  ExpectAlive();
+  End();
+}
+
+// Goal: a view that outlives its connection is the owner's concern for as long as it is there, whatever the
+// owner hands over, lends and takes back before it hears of the end. Method: it does.
+TEST_F(ShmLooksTest, ASlabThatComesTooLate) {
+  Connect(false);
+  const Loan loan = HandOver();
+  raw_->Put(RecordKind::kLoan, loan);
+  Settle();
+  Result<BufferRef> view = endpoint_->View({ConstBytes(loan.tag), 0, 100});
+  ASSERT_TRUE(view.ok());
+  endpoint_->Close(Status::Error(Code::kPeerUnresponsive, "test", "silent"));
+  Settle();
+  ASSERT_TRUE(side_->closed.contains(endpoint_.get()));
+  raw_->Put(RecordKind::kLoan, HandOver(2));
+  raw_->Put(RecordKind::kSlabGone, Number{2});
+  Settle();
+  EXPECT_FALSE(raw_->HungUp());
+  view->Reset();
+  Settle();
+  shm::Take gave_back;
+  EXPECT_TRUE(raw_->Take(RecordKind::kGaveBack, gave_back));
+  EXPECT_EQ(gave_back.place, loan.place);
+  EXPECT_TRUE(raw_->HungUp());
+  side_->closed.clear();
+  End();
+}
+
 }  // namespace
 }  // namespace splitplane::conformance
