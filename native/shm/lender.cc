@@ -159,7 +159,11 @@ Result<Lender::Place*> Lender::Find(const Take& take) {
 Status Lender::OnTook(const Take& take, TransportStats& stats, MonotonicNs now) {
   Result<Place*> found = Find(take);
   if (!found.ok()) return found.status();
-  if (!*found) return {};
+  if (!*found) {
+    // The loan that has this place now, or had it last, may have ended while that look was begun in vain.
+    if (take.over != 0) Settle(take.place);
+    return {};
+  }
   Place& place = **found;
   if (take.length == 0 || take.offset > place.length || take.length > place.length - take.offset) {
     return Status::Violation("loan", "more was taken than was lent");

@@ -46,6 +46,36 @@ TEST_F(ShmLooksTest, LooksHaveNumbers) {
   }
 }
 
+// Goal: memory is free when nobody looks any more, also if the last look was in vain, at a loan that had
+// ended long before, and was seen by the end of the next loan of the same place. Method: step by step what a
+// peer does that has not heard of the first end.
+TEST_F(ShmLooksTest, ALateLookAtAPlaceThatWasGivenAgain) {
+  Connect(false);
+  const Loan first = Lend();
+  side_->tags.Revoke(kept_[0]);
+  const Loan second = Lend();
+  ASSERT_EQ(first.place, second.place);
+  std::atomic<uint32_t>& looking = raw_->own->looking(first.place);
+  looking.fetch_add(1);
+  EXPECT_NE(raw_->peer->standing(first.place).load(), first.standing);
+  side_->tags.Revoke(kept_[1]);
+  EXPECT_EQ(side_->pool.stats().buffer_count, 1u);
+  looking.fetch_sub(1);
+  shm::Take take = TakeOf(first, 1);
+  take.over = 1;
+  raw_->Put(RecordKind::kTook, take);
+  Settle();
+  EXPECT_EQ(side_->pool.stats().buffer_count, 0u);
+  // What is lent there meanwhile is not touched by another one like it.
+  const Loan third = Lend();
+  ASSERT_EQ(first.place, third.place);
+  raw_->Put(RecordKind::kTook, take);
+  ExpectAlive();
+  EXPECT_EQ(side_->pool.stats().buffer_count, 1u);
+  EXPECT_EQ(raw_->peer->standing(third.place).load(), third.standing);
+  End();
+}
+
 // Goal: a slab may go that nobody lent anything in: the end of it may be read before it comes itself. Method:
 // records are looked at, and the socket is not, as in a round that has just asked the kernel.
 TEST_F(ShmLooksTest, ASlabThatGoesAtOnce) {
