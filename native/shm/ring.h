@@ -13,8 +13,9 @@ namespace splitplane::shm {
 inline constexpr uint64_t RecordBytes(uint64_t body_bytes) {
   return sizeof(RecordHead) + (body_bytes + 7) / 8 * 8;
 }
-// Room that only the last record may take.
-inline constexpr uint64_t kLastBytes = RecordBytes(sizeof(Outcome));
+// Room that only the last record may take, also where it has to go around the end: what is skipped there is
+// 8 bytes shorter than the record, or more.
+inline constexpr uint64_t kLastBytes = 2 * RecordBytes(sizeof(Outcome)) - 8;
 static_assert(kRingBytes % 8 == 0 && RecordBytes(kBodyBytesMax) + kLastBytes <= kRingBytes / 4);
 
 class RingWriter {

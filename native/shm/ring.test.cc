@@ -124,6 +124,31 @@ TEST_F(RingTest, GoesAroundAtEveryDistanceFromTheEnd) {
   }
 }
 
+// Goal: the last record always fits, also where part of what is kept for it lies before the end of the ring
+// and has to be skipped. Method: a ring that is as full as it gets, at each distance from its end.
+TEST_F(RingTest, TheLastRecordAlwaysFits) {
+  for (uint64_t left = 0; left <= kLastBytes; left += 8) {
+    SCOPED_TRACE(left);
+    a = MakeSegment(), b = MakeSegment();
+    writer = RingWriter(a.own, b.seen);
+    reader = RingReader(b.own, a.seen);
+    const auto write = [&](uint64_t bytes) { ASSERT_TRUE(Write(uint32_t(bytes - sizeof(RecordHead)), 1)); };
+    // What is free at the end lies, but for `left`, where this was read.
+    const uint64_t read = kLastBytes - left;
+    if (read > 0) {
+      write(read);
+      Expect(uint32_t(read - sizeof(RecordHead)), 1);
+      reader.Publish();
+    }
+    while (writer.written() < kRingBytes - left) {
+      write(std::min<uint64_t>(kRingBytes - left - writer.written(), 16 * 1024));
+    }
+    ASSERT_TRUE(writer.HasRoom(kLastBytes));
+    ASSERT_FALSE(writer.HasRoom(kLastBytes + 8));
+    EXPECT_TRUE(writer.Put(RecordKind::kGoodbye, Outcome{}, true));
+  }
+}
+
 // Goal: two threads that know of each other only by the ring lose nothing, double nothing and see no byte
 // that was not written. Method: random lengths from a seed that both have, 200 times around.
 TEST_F(RingTest, TwoThreads) {

@@ -1,5 +1,5 @@
-// A ring in which there is no room: what has to be said is said as soon as there is some, and the last word
-// always fits. The peer speaks by hand, and reads when the test says so.
+// A ring in which there is no room: what has to be said is said as soon as there is some. The peer speaks by
+// hand, and reads when the test says so.
 #include "test/native/shm_hostile_fixture.h"
 
 namespace splitplane::conformance {
