@@ -120,6 +120,7 @@ const MANIFEST: DocumentKind = {
     attributesMax: 64,
     declarationsMax: 128,
     nameLengthMax: 256,
+    namespaceLengthMax: 1024,
   },
   error: ManifestError,
 };

@@ -88,7 +88,14 @@ const POLICY: DocumentKind = {
   namespace: POLICY_NAMESPACE,
   root: 'policy',
   bytesMax: POLICY_BYTES_MAX,
-  limits: { depthMax: 8, elementsMax: 200_000, attributesMax: 16, declarationsMax: 16, nameLengthMax: 256 },
+  limits: {
+    depthMax: 8,
+    elementsMax: 200_000,
+    attributesMax: 16,
+    declarationsMax: 16,
+    nameLengthMax: 256,
+    namespaceLengthMax: 1024,
+  },
   error: PolicyError,
 };
 

@@ -373,7 +373,7 @@ export class FastInfosetReader {
         if (at.prefix === prefix)
           throw new XmlRefusal('declares a prefix twice on one element. Declare it once.');
       }
-      scope = declare(scope, prefix, namespace);
+      scope = declare(scope, prefix, namespace, this.#limits);
     }
     if (scope !== undefined && scope.count > declarationsMax) {
       throw MessageRefusedError.limit('more namespace declarations in scope', declarationsMax);

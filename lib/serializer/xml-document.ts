@@ -19,7 +19,7 @@ import { isXml10InUtf8 } from './xml-preamble.js';
 /** The limits that hold for a document: those of an envelope but for its size, which whoever has the file sees to. */
 export type XmlDocumentLimits = Pick<
   XmlLimits,
-  'depthMax' | 'elementsMax' | 'attributesMax' | 'declarationsMax' | 'nameLengthMax'
+  'depthMax' | 'elementsMax' | 'attributesMax' | 'declarationsMax' | 'nameLengthMax' | 'namespaceLengthMax'
 >;
 
 /** A place in a text, as editors count: from 1, columns in UTF-16 units. */

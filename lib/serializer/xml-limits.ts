@@ -17,6 +17,8 @@ export interface XmlLimits {
   readonly declarationsMax: number;
   /** UTF-16 units of a name with its prefix. */
   readonly nameLengthMax: number;
+  /** UTF-16 units of a namespace name: each name in it may be compared, and shown, together with it. */
+  readonly namespaceLengthMax: number;
   /** References of a message. */
   readonly referencesMax: number;
 }
@@ -28,6 +30,7 @@ export const XML_LIMITS: XmlLimits = Object.freeze({
   attributesMax: 64,
   declarationsMax: 128,
   nameLengthMax: 256,
+  namespaceLengthMax: 1024,
   referencesMax: REFERENCES_MAX,
 });
 

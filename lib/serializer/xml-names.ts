@@ -105,14 +105,14 @@ export function readDeclarations(
   outer: NamespaceScope | undefined,
   attributeNames: readonly string[],
   values: readonly string[],
-  limits: Pick<XmlLimits, 'declarationsMax'>,
+  limits: Pick<XmlLimits, 'declarationsMax' | 'namespaceLengthMax'>,
 ): NamespaceScope | undefined {
   let scope = outer;
   for (let index = 0; index < attributeNames.length; index++) {
     const name = attributeNames[index] ?? '';
     if (!isDeclaration(name)) continue;
     const value = values[index] ?? '';
-    scope = declare(scope, name === 'xmlns' ? '' : splitDeclaration(name), value);
+    scope = declare(scope, name === 'xmlns' ? '' : splitDeclaration(name), value, limits);
   }
   if (scope !== undefined && scope.count > limits.declarationsMax) {
     throw new XmlRefusal('more namespace declarations in scope', limits.declarationsMax);
@@ -125,7 +125,10 @@ export function declare(
   scope: NamespaceScope | undefined,
   prefix: string,
   namespace: string,
+  { namespaceLengthMax }: Pick<XmlLimits, 'namespaceLengthMax'>,
 ): NamespaceScope | undefined {
+  if (namespace.length > namespaceLengthMax)
+    throw new XmlRefusal('a longer namespace name', namespaceLengthMax);
   checkDeclaration(prefix, namespace);
   // Declaring xml for what it stands for anyway is allowed, and means nothing.
   return prefix === 'xml'
@@ -177,12 +180,17 @@ function checkDeclaration(prefix: string, namespace: string): void {
   if (!allowed) throw new XmlRefusal('has a forbidden namespace declaration. Leave it out.');
 }
 
-/** No two attributes of an element have the same name. */
+/** No two attributes of an element have the same name. Puts no names together: that would copy a long namespace for each. */
 export function checkUnique(attributes: readonly XmlAttribute[]): void {
   if (attributes.length < 2) return;
-  const seen = new Set(attributes.map(({ namespace, localName }) => `{${namespace}}${localName}`));
-  if (seen.size === attributes.length) return;
-  throw new XmlRefusal('has two attributes of one name on one element. Send one.');
+  if (new Set(attributes.map(({ localName }) => localName)).size === attributes.length) return;
+  const namespaces = new Map<string, Set<string>>();
+  for (const { localName, namespace } of attributes) {
+    const seen = namespaces.get(localName);
+    if (seen === undefined) namespaces.set(localName, new Set([namespace]));
+    else if (!seen.has(namespace)) seen.add(namespace);
+    else throw new XmlRefusal('has two attributes of one name on one element. Send one.');
+  }
 }
 
 function malformedName(): XmlRefusal {

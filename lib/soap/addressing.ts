@@ -209,6 +209,9 @@ function addressingFault(
   return new MessageRefusedError('MESSAGE_INVALID', fault);
 }
 
+/** Blocks that a fault names; the specification does not ask for all. A message has room for thousands, and the fault would not have. */
+const NOT_UNDERSTOOD_MAX = 8;
+
 /**
  * Refuses a message with a mandatory header block that nobody here understands. SOAP 1.2 part 1, sections 2.6 and 5.4.8.
  * `blocks` are those that neither addressing nor references took.
@@ -218,11 +221,11 @@ export function refuseNotUnderstood(
   understands: (name: QName) => boolean,
 ): void {
   if (blocks.length === 0) return;
-  const unknown = blocks.filter(
-    (block) => isMandatory(block) && isTargetedHere(block) && !understands(block),
-  );
-  if (unknown.length === 0) return;
-  const names = unknown.map((block) => `{${block.namespace}}${block.localName}`).join(', ');
+  const all = blocks.filter((block) => isMandatory(block) && isTargetedHere(block) && !understands(block));
+  if (all.length === 0) return;
+  const unknown = all.slice(0, NOT_UNDERSTOOD_MAX);
+  const more = all.length > unknown.length ? ` and ${all.length - unknown.length} more` : '';
+  const names = unknown.map((block) => `{${block.namespace}}${block.localName}`).join(', ') + more;
   const fault = new SoapFault({
     code: 'MustUnderstand',
     reason: `Mandatory header blocks are not understood: ${names}. Leave them out, or make them optional.`,

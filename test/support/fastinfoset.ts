@@ -9,11 +9,13 @@ export function octets(...values: readonly number[]): string {
   return String.fromCharCode(...values);
 }
 
-/** X.891, C.22: length and octets of UTF-8, of at most 320. */
+/** X.891, C.22: length and octets of UTF-8. */
 export function string(text: string): string {
   const image = Buffer.from(text).toString('latin1');
   const { length } = image;
-  return (length <= 64 ? octets(length - 1) : octets(0x40, length - 65)) + image;
+  const beyond = length - 321;
+  const large = octets(0x60, (beyond >> 24) & 255, (beyond >> 16) & 255, (beyond >> 8) & 255, beyond & 255);
+  return (length <= 64 ? octets(length - 1) : length <= 320 ? octets(0x40, length - 65) : large) + image;
 }
 
 /** A chunk of text, C.15. */

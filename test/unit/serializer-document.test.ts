@@ -5,7 +5,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readXmlDocument, XmlDocument, type XmlFlaw } from '../../lib/serializer/xml-document.js';
 
-const LIMITS = { depthMax: 8, elementsMax: 20, attributesMax: 4, declarationsMax: 4, nameLengthMax: 16 };
+const LIMITS = {
+  depthMax: 8,
+  elementsMax: 20,
+  attributesMax: 4,
+  declarationsMax: 4,
+  nameLengthMax: 16,
+  namespaceLengthMax: 64,
+};
 
 function read(text: string): XmlDocument {
   const document = readXmlDocument(text, LIMITS);

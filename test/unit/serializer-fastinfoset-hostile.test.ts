@@ -35,6 +35,7 @@ const {
   attributesMax,
   declarationsMax,
   nameLengthMax,
+  namespaceLengthMax,
   referencesMax,
   envelopeBytesMax,
 } = XML_LIMITS;
@@ -85,6 +86,10 @@ describe('limits', () => {
     return withBody(element('x', chunk('y'.repeat(size - around))));
   };
   const named = (length: number): Buffer => withBody(element('n'.repeat(length)));
+  const within = (length: number): Buffer => {
+    const namespace = 'n'.repeat(length);
+    return withBody(declaring({ p: namespace }, start('x', namespace, 'p')) + END);
+  };
 
   test.each([
     ['depth', withBody(deep(depthMax - 2)), withBody(deep(depthMax - 1))],
@@ -105,6 +110,7 @@ describe('limits', () => {
       withBody(declaringWith({ p: 'urn:p' }, start('x'), plainAttributes(attributesMax))),
     ],
     ['the length of a name', named(nameLengthMax), named(nameLengthMax + 1)],
+    ['the length of a namespace name', within(namespaceLengthMax), within(namespaceLengthMax + 1)],
     ['references', references(referencesMax), references(referencesMax + 1)],
     ['bytes', padded(envelopeBytesMax), padded(envelopeBytesMax + 1)],
   ])('%s: the limit is accepted, one more is refused', (_what, most, tooMany) => {

@@ -72,6 +72,7 @@ describe('limits', () => {
     elementsMax,
     envelopeBytesMax,
     nameLengthMax,
+    namespaceLengthMax,
     referencesMax,
   } = XML_LIMITS;
   const reference = (i: number): string => `<r:Reference cid="b${i}" tag="${TAG}" length="1" access="read"/>`;
@@ -108,6 +109,11 @@ describe('limits', () => {
       'the length of a name',
       withBody(`<${'n'.repeat(nameLengthMax)}/>`),
       withBody(`<${'n'.repeat(nameLengthMax + 1)}/>`),
+    ],
+    [
+      'the length of a namespace name',
+      withBody(`<x xmlns="${'n'.repeat(namespaceLengthMax)}"/>`),
+      withBody(`<x xmlns="${'n'.repeat(namespaceLengthMax + 1)}"/>`),
     ],
     [
       'references',
@@ -272,6 +278,13 @@ describe('names and namespaces', () => {
     ['attributes without space between', '<x a=""b=""/>'],
   ])('%s is refused', (_what, body) => {
     expect(refusal(withBody(body)).code).toBe('MESSAGE_INVALID');
+  });
+
+  test('attributes of one name in different namespaces are different attributes', () => {
+    const body = '<x xmlns:p="urn:p" xmlns:q="urn:q" p:a="1" q:a="2" a="3" p:b="4"/>';
+    const [x] = xmlSerializer.decodeHeader(Buffer.from(withBody(body))).body;
+    const values = ['urn:p', 'urn:q', ''].map((namespace) => x?.attribute('a', namespace));
+    expect(values).toEqual(['1', '2', '3']);
   });
 
   test('names that JavaScript objects have anyway are names like others', () => {

@@ -137,6 +137,15 @@ describe('mandatory header blocks', () => {
       ],
     });
 
+  // Goal: the fault is short enough to be sent, however many there are.
+  test('of many the fault names a few, and how many more there are', () => {
+    const { fault } = refusal(() =>
+      refuseNotUnderstood(Array<XmlElement>(5000).fill(block('1')), () => false),
+    );
+    expect(fault.headers).toHaveLength(8);
+    expect(fault.reason).toMatch(/Security and 4992 more\. /);
+  });
+
   test('one that nobody understands is a MustUnderstand fault that names it', () => {
     const { fault } = refusal(() => refuseNotUnderstood([block('1')], () => false));
     expect(fault.code).toBe('MustUnderstand');
