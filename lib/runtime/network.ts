@@ -373,6 +373,8 @@ class RemoteDelivery implements Delivery, Expiring {
   }
 
   release(): void {
+    // Before the message forgets that it was canceled: what waits for nothing must not wait for its deadline.
+    if (this.settled) this.#settle();
     this.#message.release();
   }
 

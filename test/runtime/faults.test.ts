@@ -1,8 +1,9 @@
 // What goes wrong with services: they hang, flood, end, are replaced and fail to start, callers give up and vanish. Each message ends
 // with an answer, a fault or an error to who sent it, the rest goes on, and nothing is held afterwards.
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Deadlines, type Expiring } from '../../lib/runtime/deadlines.js';
 import { body, contract, integer, lend, Service, Submit, type Proxy } from '../../lib/runtime/index.js';
-import { failure, until, watchPromise } from '../support/events.js';
+import { code, failure, until, watchPromise } from '../support/events.js';
 import { makeManager, take } from '../support/managers.js';
 import { Proxy as Link } from '../support/proxy.js';
 import {
@@ -21,6 +22,26 @@ import { Gate, GateService } from './services/gate.js';
 interface Have extends Place {
   readonly service: GateService;
   readonly proxy: Proxy<typeof Gate>;
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** The requests whose deadlines are set, here and there. */
+function spyOnDeadlines(): ReadonlySet<Expiring> {
+  const live = new Set<Expiring>();
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the deadlines that they belong to
+  const { set, clear } = Deadlines.prototype;
+  vi.spyOn(Deadlines.prototype, 'set').mockImplementation(function (this: Deadlines, what, at) {
+    live.add(what);
+    return set.call(this, what, at);
+  });
+  vi.spyOn(Deadlines.prototype, 'clear').mockImplementation(function (this: Deadlines, what, slot) {
+    live.delete(what);
+    clear.call(this, what, slot);
+  });
+  return live;
 }
 
 // Goal: what has no address is nobody's, and does not pile up where no service would ever take it.
@@ -92,6 +113,29 @@ describe.each(PLACES)('$name', (at) => {
     expect(await proxy.pass({ number: 3 })).toEqual({ number: 3 });
     expect(service.begun).toEqual([1]);
     pixels.release();
+  });
+
+  // Goal: what was given up while it waited is not kept until its deadline, which is its sender's choice. Method: the deadlines that are
+  // set and not cleared, of which one is the hanging request's.
+  test('requests that are given up in the queue are gone when their turn has come', async () => {
+    const { home, away, service, proxy } = await serve(new GateService('exclusive'));
+    const live = spyOnDeadlines();
+    const hanging = proxy.wait({ number: 0 }, { timeoutMs: 3_600_000 });
+    await until(() => service.begun.length === 1);
+    const controller = new AbortController();
+    const options = { timeoutMs: 3_600_000, signal: controller.signal };
+    const waiting = Array.from({ length: 10 }, (_, at) => code(proxy.wait({ number: at + 1 }, options)));
+    const depth = () => home.snapshot().services.find(({ name }) => name === 'gate')?.port.depth;
+    await until(() => depth() === 10);
+    expect(live.size).toBe(11);
+    controller.abort();
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['ABORTED']));
+    // Behind the cancellations: when this is answered they are there.
+    expect(await subcode(away.proxy(Gate, `${home.prefix}nobody`).pass({ number: 1 }))).toBe('UnknownEntry');
+    service.release(0);
+    await hanging;
+    await until(() => live.size === 0);
+    expect(service.begun).toEqual([0]);
   });
 
   test('messages of one sender arrive in their order, the very first ones too', async () => {
