@@ -50,7 +50,7 @@ export interface NetworkOwner {
 export class RuntimeNetwork implements Network {
   readonly #manager: NetworkManager;
   readonly #owner: NetworkOwner;
-  readonly #gone = new WeakMap<Connection, AbortSignal>();
+  readonly #lines = new WeakMap<Connection, Line>();
   /** By wsa:To, or node: which connection to take, without looking at addresses again for every message. */
   readonly #routes = new Map<string, Connection>();
   /** The threads and processes of services of this runtime, by the ids of their network managers. */
@@ -170,7 +170,7 @@ export class RuntimeNetwork implements Network {
       ? readOrigin(envelope.headers, principal)
       : { principal, node: peer.nodeId, judged: false };
     const linked = own || owner !== undefined;
-    return new RemoteDelivery(message, this.#owner, this.#goneSignal(connection), origin, owner, linked);
+    return new RemoteDelivery(message, this.#owner, this.#lineOf(connection), origin, owner, linked);
   }
 
   /** The message as the other end gets it: threads and processes of services are told whom it is from, and nobody else is. */
@@ -253,18 +253,46 @@ export class RuntimeNetwork implements Network {
     );
   }
 
-  #goneSignal(connection: Connection): AbortSignal {
-    let signal = this.#gone.get(connection);
-    if (signal === undefined) {
-      const controller = new AbortController();
-      signal = controller.signal;
-      this.#gone.set(connection, signal);
+  #lineOf(connection: Connection): Line {
+    let line = this.#lines.get(connection);
+    if (line === undefined) {
+      const made = new Line();
+      line = made;
+      this.#lines.set(connection, made);
       void connection.closed.then((why) => {
-        controller.abort(new SplitplaneError(why.code, `The sender is gone: ${why.message}`));
+        made.end(new SplitplaneError(why.code, `The sender is gone: ${why.message}`));
         this.#owner.gone(connection.peer.nodeId);
       });
     }
-    return signal;
+    return line;
+  }
+}
+
+/**
+ * A connection as what came over it knows it. It lasts, and messages do not: so it has those whose signal somebody wants, until they are
+ * released, and no signal of its own, which would keep something of each that was made to depend on it.
+ */
+class Line {
+  readonly #listening = new Set<RemoteDelivery>();
+  #gone: SplitplaneError | undefined;
+
+  /** Why nobody at the other end waits any more, if so. */
+  get gone(): SplitplaneError | undefined {
+    return this.#gone;
+  }
+
+  add(delivery: RemoteDelivery): void {
+    this.#listening.add(delivery);
+  }
+
+  delete(delivery: RemoteDelivery): void {
+    this.#listening.delete(delivery);
+  }
+
+  end(why: SplitplaneError): void {
+    this.#gone = why;
+    for (const delivery of this.#listening) delivery.giveUp(why);
+    this.#listening.clear();
   }
 }
 
@@ -296,17 +324,17 @@ class RemoteDelivery implements Delivery, Expiring {
   readonly connection: Connection | undefined;
   readonly #message: Message;
   readonly #owner: NetworkOwner;
-  readonly #gone: AbortSignal;
+  readonly #line: Line;
   #slot: number;
-  #late: AbortController | undefined;
-  #signal: AbortSignal | undefined;
+  #abort: AbortController | undefined;
   #settled = false;
+  #released = false;
 
   /** `origin` is whom it is from; `linked` says that the other end is a part of this runtime, or the runtime of this part. */
   constructor(
     message: Message,
     runtime: NetworkOwner,
-    gone: AbortSignal,
+    line: Line,
     origin: Origin,
     owner: string | undefined,
     linked: boolean,
@@ -323,23 +351,42 @@ class RemoteDelivery implements Delivery, Expiring {
     this.connection = linked ? undefined : connection;
     this.#message = message;
     this.#owner = runtime;
-    this.#gone = gone;
+    this.#line = line;
     this.#slot = runtime.deadlines.set(this, this.deadlineAt);
   }
 
   get settled(): boolean {
     // Who is gone waits for nothing.
-    const gone = this.#gone.aborted && !this.envelope.wantsNoReply;
+    const gone = this.#line.gone !== undefined && !this.envelope.wantsNoReply;
     return this.#settled || gone || this.#message.canceled;
   }
 
   /** Made when somebody wants it: for a small message it is what costs most. */
   get signal(): AbortSignal {
-    if (this.#signal === undefined) {
-      this.#late = new AbortController();
-      this.#signal = AbortSignal.any([this.#message.signal, this.#gone, this.#late.signal]);
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      const { gone } = this.#line;
+      if (gone !== undefined) this.#abort.abort(gone);
+      else if (!this.#released) this.#listen();
     }
-    return this.#signal;
+    return this.#abort.signal;
+  }
+
+  #listen(): void {
+    const { signal } = this.#message;
+    if (signal.aborted) {
+      this.giveUp(signal.reason);
+      return;
+    }
+    this.#line.add(this);
+    signal.addEventListener('abort', () => {
+      this.giveUp(signal.reason);
+    });
+  }
+
+  /** Nobody waits for the answer any more. */
+  giveUp(why: unknown): void {
+    this.#abort?.abort(why);
   }
 
   answer(envelope: Envelope, gifts: readonly Gift[], owner: string | undefined): void {
@@ -375,6 +422,8 @@ class RemoteDelivery implements Delivery, Expiring {
   release(): void {
     // Before the message forgets that it was canceled: what waits for nothing must not wait for its deadline.
     if (this.settled) this.#settle();
+    this.#released = true;
+    if (this.#abort !== undefined) this.#line.delete(this);
     this.#message.release();
   }
 
@@ -382,7 +431,7 @@ class RemoteDelivery implements Delivery, Expiring {
   expire(closing: boolean): void {
     const why = expiry(this.envelope, closing);
     this.refuse(why.fault);
-    this.#late?.abort(why);
+    this.giveUp(why);
   }
 
   #settle(): boolean {

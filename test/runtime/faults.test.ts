@@ -138,6 +138,21 @@ describe.each(PLACES)('$name', (at) => {
     expect(service.begun).toEqual([0]);
   });
 
+  // Goal: what a handler is told of, its connection forgets with the message. Method: a signal that was made to depend on one that lasts
+  // leaves something with that, which nothing shows; so none is made, and of what there is nothing listens afterwards.
+  test('a signal that a handler wants leaves nothing behind', async () => {
+    const made = vi.spyOn(AbortSignal, 'any');
+    const { service, proxy } = await serve();
+    const waiting = proxy.wait({ number: 1 });
+    await until(() => service.begun.length === 1);
+    expect(service.calls.get(1)?.signal.aborted).toBe(false);
+    service.release(1);
+    await waiting;
+    expect(made).not.toHaveBeenCalled();
+    // Who asks when all is over is told nothing, and leaves nothing either.
+    expect(service.calls.get(1)?.signal.aborted).toBe(false);
+  });
+
   test('messages of one sender arrive in their order, the very first ones too', async () => {
     const { service, proxy } = await serve(new GateService('concurrent'));
     service.release();

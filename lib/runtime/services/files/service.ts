@@ -1,6 +1,7 @@
 // The files service: what each operation of its contract does, below one root. Bytes of files never pass through here: `get` answers
 // with the file itself, lent, and `put` reads what its sender lends. What is on the disk is root.ts's, partial.ts's and
 // store.ts's affair.
+import { setMaxListeners } from 'node:events';
 import { lstat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SplitplaneError } from '../../../errors.js';
@@ -11,6 +12,7 @@ import { Service, type Call, type Handlers } from '../../service.js';
 import { Admission } from '../admission.js';
 import { Confirmations } from './confirmations.js';
 import { Files, MODE_DEFAULT } from './contract.js';
+import { EitherSignal } from './either-signal.js';
 import { Hashes } from './hashes.js';
 import { isPartialName, Partial } from './partial.js';
 import { fileChanged, kindOf, namesOf, Root, type Directory } from './root.js';
@@ -61,6 +63,8 @@ export class FilesService extends Service<typeof Files> {
 
   constructor({ root, readOnly = false }: FilesInit = {}) {
     super();
+    // Every call under way listens, and that is no leak.
+    setMaxListeners(0, this.#ending.signal);
     this.#place = root;
     this.state = { readOnly };
   }
@@ -145,8 +149,8 @@ export class FilesService extends Service<typeof Files> {
       throw errnoOf(error) === 'ENOENT' ? fileChanged(path) : error;
     });
     if (file.version !== version || length > file.size) throw fileChanged(file.shown);
-    const either = AbortSignal.any([signal, this.#ending.signal]);
-    return { sha256: await digestOf(this.#hashes, file, length, either) };
+    using either = new EitherSignal(signal, this.#ending.signal);
+    return { sha256: await digestOf(this.#hashes, file, length, either.signal) };
   }
 
   async #partial({ body: { path } }: Asked<'partial'>): Promise<Answered<'partial'>> {
@@ -174,16 +178,16 @@ export class FilesService extends Service<typeof Files> {
       const { above, name } = splitPath(path);
       return await this.#alone(path, async (shown) => {
         await using directory = await this.#directory(above);
-        const either = AbortSignal.any([signal, this.#ending.signal]);
+        using either = new EitherSignal(signal, this.#ending.signal);
         const stored = await this.#receiver.store(directory, name, {
           remote: content,
           size,
           mode,
           verify: expected !== undefined,
-          signal: either,
+          signal: either.signal,
           start: (partial) => Promise.resolve(checkStart(partial, from, size)),
           accept: async (sha256, where) => {
-            if (expected !== undefined) checkEqual(sha256, await orAborted(expected, either), where);
+            if (expected !== undefined) checkEqual(sha256, await orAborted(expected, either.signal), where);
           },
           onBytes: () => undefined,
         });
