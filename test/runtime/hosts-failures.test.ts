@@ -73,6 +73,14 @@ describe.each(['thread', 'process'] as const)('a service with host="%s"', (host)
     expect(await subcode(home.proxy(Probe, `${home.prefix}probe`).who())).toBe('UnknownEntry');
   });
 
+  test.each(['unloaded', 'closed with its runtime'])('that is %s while it is replaced', async (how) => {
+    const home = await startHosting({ services: [probeAt(host, { state: noted('never starts again') })] });
+    const replacing = home.replace('probe').catch((error: unknown) => (error as { code: string }).code);
+    await until(() => home.lines.some(({ text }) => text === 'replacing'));
+    await (how === 'unloaded' ? home.unload('probe') : home.close());
+    expect(await replacing).toBe('CLOSED');
+  });
+
   test('whose module is not there is reported', async () => {
     const home = await startHosting({ services: [probeAt(host, { module: 'file:///nothing/here.mjs' })] });
     expect(stateOf(home)?.state).toBe('failed');

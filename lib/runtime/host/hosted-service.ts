@@ -158,12 +158,18 @@ export class HostedService {
     }, STOP_MS_MAX);
     await this.#carrier.ended;
     clearTimeout(timer);
-    this.#release(new SplitplaneError('CLOSED', `The service at ${this.uri} has ended.`));
+    const why = this.#over();
+    this.#release(why);
     this.#started.resolve(undefined);
+    this.#replacing?.reject(why);
   }
 
-  /** Has the service's module loaded anew there. Rejects when the newer one does not start; then the older one goes on. */
+  /**
+   * Has the service's module loaded anew there. Rejects when the newer one does not start; then the older one goes on. Rejects with
+   * CLOSED when the service ends meanwhile, or has ended.
+   */
   async replace(module: string): Promise<void> {
+    if (this.#state === 'stopped' || this.#state === 'failed') throw this.#over();
     if (this.#replacing !== undefined)
       throw new SplitplaneError('INVALID_ARGUMENT', `${this.name} is being replaced already.`);
     const replacing = awaited<undefined>();
@@ -199,6 +205,10 @@ export class HostedService {
       await this.#carrier.ended;
       throw error;
     }
+  }
+
+  #over(): SplitplaneError {
+    return new SplitplaneError('CLOSED', `The service at ${this.uri} has ended.`);
   }
 
   get #principal(): string {

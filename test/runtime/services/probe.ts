@@ -86,7 +86,11 @@ export default class extends Service<typeof Probe> {
   readonly #seen: string[] = [];
   #watching: AbortController | undefined;
 
-  override start(): void {
+  override start(): void | Promise<void> {
+    if (this.state.note === 'never starts again' && import.meta.url.includes('version=')) {
+      this.log('replacing');
+      return new Promise(() => undefined);
+    }
     if (this.state.note === 'throw') throw new Error('It was told not to start.');
     if (this.state.note === 'exit') process.exit(7);
     if (this.state.note === 'loop') for (;;);
