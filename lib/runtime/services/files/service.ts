@@ -180,6 +180,7 @@ export class FilesService extends Service<typeof Files> {
         await using directory = await this.#directory(above);
         using either = new EitherSignal(signal, this.#ending.signal);
         const stored = await this.#receiver.store(directory, name, {
+          asker: connection ?? asker,
           remote: content,
           size,
           mode,

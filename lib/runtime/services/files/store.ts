@@ -14,8 +14,12 @@ import type { Directory } from './root.js';
 export const RANGE_BYTES = 4 << 20;
 /** Ranges in flight for one file: one on the network, one being written, and those that keep both from waiting. */
 const RANGES_IN_FLIGHT = 4;
-/** Ranges in flight for all files: what a process holds in buffers is this times RANGE_BYTES. */
+/**
+ * Ranges in flight for all files, and for those of one asker: what a process holds in buffers is this times RANGE_BYTES, and once more
+ * for each asker that finds them taken. A peer that stops answers for none of its ranges, and has them until its requests end.
+ */
 const RANGES_IN_FLIGHT_MAX = 16;
+const ASKER_RANGES_IN_FLIGHT_MAX = 12;
 /** What is smaller is sent anew after a break: finding out how much of it is there would cost as much. */
 export const RESUMABLE_BYTES_MIN = RANGE_BYTES;
 
@@ -36,7 +40,7 @@ const RESUMABLE: readonly ErrorCode[] = [
 export class Receiver {
   readonly #allocate: (length: number) => RegisteredBuffer;
   readonly #hashes: Hashes;
-  readonly #buffers = new Limiter(RANGES_IN_FLIGHT_MAX);
+  readonly #buffers = new Limiter(RANGES_IN_FLIGHT_MAX, ASKER_RANGES_IN_FLIGHT_MAX);
 
   constructor(allocate: (length: number) => RegisteredBuffer, hashes: Hashes) {
     this.#allocate = allocate;
@@ -65,7 +69,7 @@ export class Receiver {
   }
 
   async #pull(partial: Partial, incoming: Incoming, from: number): Promise<void> {
-    const { remote, size, onBytes } = incoming;
+    const { asker, remote, size, onBytes } = incoming;
     if (remote === undefined) return;
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, incoming.signal]);
@@ -88,7 +92,7 @@ export class Receiver {
         next += Math.min(RANGE_BYTES, size - offset);
         const length = next - offset;
         const turn = previous;
-        const moved = this.#buffers.run(() => move(offset, length, turn));
+        const moved = this.#buffers.run(asker, () => move(offset, length, turn));
         previous = moved.catch(() => undefined);
         await moved.catch((error: unknown) => {
           stop.abort(error);
@@ -104,6 +108,8 @@ export class Receiver {
 
 /** A file that is to be received. */
 export interface Incoming {
+  /** Whoever has it received, where that is not this side. */
+  readonly asker?: unknown;
   /** The sender's bytes; undefined when there are none. */
   readonly remote: Attached | undefined;
   readonly size: number;
