@@ -92,10 +92,7 @@ void Asker::Ask(Operation& operation) {
 }
 
 Status Asker::OnRecord(const Record& record) {
-  if (record.kind == Kind::kWithdraw) {
-    OnWithdraw(record.number);
-    return {};
-  }
+  if (record.kind == Kind::kWithdraw) return OnWithdraw(record.number);
   Operation* operation = Find(record.number);
   if (record.kind == Kind::kKeep) return OnKeep(operation, record);
   // It may be on its way while the operation was canceled; and whatever it says, nobody is harmed.

@@ -104,7 +104,7 @@ class Asker {
     TransferOptions options;
     AtomicRequest request;
     std::vector<Slice> own;
-    uint32_t kept = 0;  // moved over what is kept under this number, 0: asked for
+    uint32_t kept = 0;  // moved over what is kept under this number, 0: asked for; or kWithdrawn
     bool asked = false, awaiting = false, owner_ended = false, in_ready = false;
     Status failure;
     std::deque<Span> spans;  // granted and not reported
@@ -150,7 +150,7 @@ class Asker {
   void Start(Operation& operation, Kept& kept);
   void AskAgain(Operation& operation);
   Status OnKeep(Operation* operation, const Record& record);
-  void OnWithdraw(uint32_t number);
+  Status OnWithdraw(uint32_t number);
   bool MakeRoomForKept();
 
   Status OnGrant(Operation& operation, const Record& record);

@@ -62,8 +62,9 @@ void Asker::AskAgain(Operation& operation) {
 Status Asker::OnKeep(Operation* operation, const Record& record) {
   auto kept = std::make_unique<Kept>();
   kept->number = WordAt(record, kGrantWordAt);
-  const bool expected = operation && operation->asked && operation->spans.empty() &&
-                        operation->failure.ok() && MayKeep(*operation);
+  // Instead of the first grant: what was granted has its place in the slices, and is not begun again.
+  const bool expected = operation && operation->asked && operation->granted == 0 && operation->failure.ok() &&
+                        MayKeep(*operation);
   if (!expected) {
     // It was canceled meanwhile, and what it was for with it.
     EncodeHead(Kind::kDrop, 0, Code::kOk, kept->number, wiring_.messenger.Add(kRecordHeadBytes));
@@ -90,7 +91,10 @@ Status Asker::OnKeep(Operation* operation, const Record& record) {
   return {};
 }
 
-void Asker::OnWithdraw(uint32_t number) {
+Status Asker::OnWithdraw(uint32_t number) {
+  // Operations have these that run over nothing that is kept.
+  if (number == 0 || number == kWithdrawn)
+    return Status::Violation("record", "the peer takes back what cannot be kept");
   std::erase_if(kept_, [&](const auto& kept) { return kept->number == number; });
   for (const auto& [own_number, operation] : operations_) {
     if (operation->kept != number) continue;
@@ -103,6 +107,7 @@ void Asker::OnWithdraw(uint32_t number) {
     if (operation->in_ready) std::erase(ready_, operation.get());
     operation->in_ready = false;
   }
+  return {};
 }
 
 // Drops the one that was not used for longest, of those that nothing is under way over.

@@ -75,7 +75,8 @@ Status Attacker::Dial() {
   channel_ = Must(CompletionChannel::Make(context_));
   queue_ = Must(CompletionQueue::Make(channel_, 4 * (kSendBuffers + kReceiveBuffers), this));
   domain_ = Must(ProtectionDomain::Make(context_));
-  registration_ = Must(Registration::Make(domain_, memory.data(), memory.size(), IBV_ACCESS_LOCAL_WRITE));
+  constexpr int kAllRights = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+  registration_ = Must(Registration::Make(domain_, memory.data(), memory.size(), kAllRights));
   // One more than the messenger needs: for what is not by the rules.
   control_ = Must(QueuePair::Make(
       domain_, queue_,
@@ -149,6 +150,12 @@ Status Attacker::OnRecord(const Record& record) {
     case Kind::kWrite:
       asked.emplace_back(record.kind, record.number);
       break;
+    case Kind::kDone:
+      done++;
+      break;
+    case Kind::kDrop:
+      dropped++;
+      break;
     default:
       break;
   }
@@ -169,10 +176,20 @@ void Attacker::SayDone(uint32_t number, uint32_t span) {
   EncodeSpan(Kind::kDone, number, span, 0, messenger_->Add(kSpanRecordBytes));
 }
 
-void Attacker::Grant(uint32_t number, const Piece& piece) {
+void Attacker::Grant(uint32_t number, const Piece& piece) { SayWhere(Kind::kGrant, number, 0, piece); }
+
+void Attacker::Keep(uint32_t number, uint32_t kept, const Piece& piece) {
+  SayWhere(Kind::kKeep, number, kept, piece);
+}
+
+void Attacker::SayWhere(Kind kind, uint32_t number, uint32_t word, const Piece& piece) {
   uint8_t* out = messenger_->Add(kGrantBytes + kPieceBytes);
-  out += EncodeGrant(Kind::kGrant, 0, number, 0, 1, out);
+  out += EncodeGrant(kind, 0, number, word, 1, out);
   EncodePiece(piece, out);
+}
+
+Piece Attacker::Own(uint32_t length) const {
+  return {reinterpret_cast<uintptr_t>(memory.data()), length, registration_->get()->rkey};
 }
 
 void Attacker::Move(ibv_wr_opcode opcode, uint64_t address, uint32_t length, uint32_t key, bool on_lane) {

@@ -35,6 +35,10 @@ class Attacker final : public Messenger::Handler {
   void SayDone(uint32_t number, uint32_t span);
   // Grants what was asked of this side by the record, in its own way.
   void Grant(uint32_t number, const Piece& piece);
+  // Lets it keep that instead, under a number.
+  void Keep(uint32_t number, uint32_t kept, const Piece& piece);
+  // Of this side's own memory, for whoever is granted it.
+  Piece Own(uint32_t length) const;
   // Not by the rules: on the lane, or on the queue pair for packets.
   void Move(ibv_wr_opcode opcode, uint64_t address, uint32_t length, uint32_t key, bool on_lane = true);
   const std::optional<ibv_wc_status>& moved() const { return moved_; }
@@ -43,6 +47,7 @@ class Attacker final : public Messenger::Handler {
   std::map<uint32_t, Piece> grants;              // by the number of the operation: the first piece
   std::map<uint32_t, Code> ends;                 // by the number of the operation
   std::vector<std::pair<Kind, uint32_t>> asked;  // of this side: what, and its number
+  uint32_t done = 0, dropped = 0;                // spans of such, and what was to be kept: how many
 
  private:
   static constexpr uint64_t kRawId = 1;
@@ -50,6 +55,7 @@ class Attacker final : public Messenger::Handler {
   Status OnRecord(const Record& record) override;
   Status OnFrame(ConstBytes) override { return {}; }
   void OnEvent(rdma_cm_event_type type);
+  void SayWhere(Kind kind, uint32_t number, uint32_t word, const Piece& piece);
   Status Dial();
   Status Establish();
   void OnCompletion(const ibv_wc& completion);

@@ -255,6 +255,53 @@ TEST_P(RdmaSecurityTest, LyingOwnersAreFoundOut) {
   }
 }
 
+// Goal: what may be kept is taken back by its number, and no operation starts again that did not run over it.
+// Method: an owner that takes back what has no number, after it granted, and then grants the whole once more.
+TEST_P(RdmaSecurityTest, NothingIsWithdrawnThatWasNotKept) {
+  for (const uint32_t nothing : {uint32_t(0), UINT32_MAX}) {
+    Attacker& attacker = Intrude(2);
+    Endpoint* victim = server.accepted.back().get();
+    const BufferRef own = server.Filled(4096, 2);
+    const Tag tag = server.Export(Access::kRead, {Middle()});
+    ASSERT_TRUE(victim->PostWrite(1, {Whole(own)}, {tag.span(), 0, 4096}, {.checksum = false}).ok());
+    ASSERT_TRUE(Until([&] { return !attacker.asked.empty(); }));
+    const uint32_t number = attacker.asked.front().second;
+    attacker.Grant(number, attacker.Own(4096));
+    attacker.Say(Kind::kWithdraw, nothing);
+    attacker.Grant(number, attacker.Own(4096));
+    EXPECT_TRUE(Until([&] { return server.closed.contains(victim); }));
+    EXPECT_EQ(server.closed[victim].code(), Code::kProtocolViolation);
+    EXPECT_EQ(server.completions[1].status.code(), Code::kProtocolViolation);
+    EXPECT_EQ(own->holders(), 1u);
+    server.completions.clear();
+  }
+}
+
+// Goal: what may be kept comes instead of grants and never after one: an operation of which something was
+// moved does not begin again. Method: an owner that grants a part, lets it be moved, lets the whole be kept
+// and takes that back.
+TEST_P(RdmaSecurityTest, NothingIsKeptAfterAGrant) {
+  Attacker& attacker = Intrude(2);
+  Endpoint* victim = server.accepted.back().get();
+  const BufferRef own = server.Buffer(4096);
+  const Tag tag = server.Export(Access::kRead, {Middle()});
+  std::fill(attacker.memory.begin(), attacker.memory.end(), 0xee);
+  ASSERT_TRUE(victim->PostRead(1, {tag.span(), 0, 4096}, {Whole(own)}, {.checksum = false}).ok());
+  ASSERT_TRUE(Until([&] { return !attacker.asked.empty(); }));
+  const uint32_t number = attacker.asked.front().second;
+  attacker.Grant(number, attacker.Own(1000));
+  ASSERT_TRUE(Until([&] { return attacker.done == 1; }));
+  attacker.Keep(number, 7, attacker.Own(4096));
+  attacker.Say(Kind::kWithdraw, 7);
+  ASSERT_TRUE(Until([&] { return attacker.dropped == 1; }));
+  EXPECT_EQ(attacker.asked.size(), 1u);
+  // It goes on as if nothing had been said.
+  attacker.Grant(number, attacker.Own(3096));
+  ASSERT_TRUE(Until([&] { return server.completions.contains(1); }));
+  EXPECT_TRUE(server.completions[1].status.ok());
+  EXPECT_THAT(Contents(own), testing::Each(0xee));
+}
+
 std::vector<conformance::Kind> Devices() {
   std::vector<conformance::Kind> devices;
   for (const conformance::Kind& kind : conformance::Kinds()) {
