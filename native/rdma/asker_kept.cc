@@ -60,6 +60,7 @@ void Asker::AskAgain(Operation& operation) {
 }
 
 Status Asker::OnKeep(Operation* operation, const Record& record) {
+  if (wiring_.overflows()) return Status::Violation("record", "the peer lets us keep more than it hears of");
   auto kept = std::make_unique<Kept>();
   kept->number = WordAt(record, kGrantWordAt);
   // Instead of the first grant: what was granted has its place in the slices, and is not begun again.

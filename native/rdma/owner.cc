@@ -23,8 +23,7 @@ Status Owner::CheckAsked() const {
   if (!who_) return Status::Violation("record", "a remote operation came before the peer was authenticated");
   if (served_.size() >= kOperationsMax)
     return Status::Violation("record", "the peer has more operations outstanding than allowed");
-  if (wiring_.messenger.queued_bytes() > kFrameQueueBytesMax + kAnswerBytesMax)
-    return Status::Violation("record", "the peer asks without taking the answers");
+  if (wiring_.overflows()) return Status::Violation("record", "the peer asks without taking the answers");
   return {};
 }
 

@@ -31,8 +31,6 @@ inline constexpr size_t kExposedPiecesMax = 512;
 // more than kKeptMax, so that the peer makes room before it is refused.
 inline constexpr size_t kOwnedKeptMax = 64;
 inline constexpr uint64_t kOwnedKeptBytesMax = 16 * 1024 * 1024;
-// Records that wait for a peer that takes none. Nobody who keeps to kOperationsMax can make so many.
-inline constexpr size_t kAnswerBytesMax = 512 * 1024;
 
 class Owner {
  public:

@@ -20,6 +20,8 @@ inline constexpr uint64_t kSmallBytes = 16 * 1024;
 // Frames that are not in a packet yet: PostSend refuses beyond the first, OnWritable comes below the second.
 inline constexpr size_t kFrameQueueBytesMax = 1024 * 1024;
 inline constexpr size_t kFrameQueueBytesLow = kFrameQueueBytesMax / 2;
+// Records that wait for a peer that takes none. Nobody who keeps to kOperationsMax can make so many.
+inline constexpr size_t kAnswerBytesMax = 512 * 1024;
 
 struct Wiring {
   Reactor& reactor;
@@ -29,6 +31,9 @@ struct Wiring {
   Registrations& registrations;
   uint32_t pieces_max = 1;  // of memory, in one part
   bool trusted = false;     // the peer may reach `registrations`, too
+
+  // Whatever is answered from here on, the peer does not take it.
+  bool overflows() const { return messenger.queued_bytes() > kFrameQueueBytesMax + kAnswerBytesMax; }
 };
 
 }  // namespace splitplane::rdma

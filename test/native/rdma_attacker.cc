@@ -46,7 +46,7 @@ void Attacker::Step() {
   }
   ibv_wc completion;
   while (queue_ && verbs.poll_cq(queue_->get(), 1, &completion) == 1) OnCompletion(completion);
-  if (!lost_ && lane_) Lose(messenger_->Flush());
+  if (!lost_ && lane_ && !deaf_) Lose(messenger_->Flush());
 }
 
 void Attacker::Lose(const Status& why) {
@@ -129,9 +129,24 @@ void Attacker::OnCompletion(const ibv_wc& completion) {
     lost_ = true;
   } else if ((completion.wr_id & Messenger::kSendId) != 0) {
     Lose(messenger_->OnSent(completion));
+  } else if (deaf_) {
+    ReceiveUnheard();
   } else {
     Lose(messenger_->OnReceived(completion));
   }
+}
+
+void Attacker::ReceiveUnheard() {
+  ibv_sge piece{};
+  piece.addr = reinterpret_cast<uintptr_t>(memory.data() + memory.size() - kPacketBytes);
+  piece.length = kPacketBytes;
+  piece.lkey = registration_->get()->lkey;
+  ibv_recv_wr request{};
+  request.wr_id = kUnheardId;
+  request.sg_list = &piece;
+  request.num_sge = 1;
+  ibv_recv_wr* bad = nullptr;
+  EXPECT_EQ(library_.verbs.post_recv(control_->get(), &request, &bad), 0);
 }
 
 Status Attacker::OnRecord(const Record& record) {
@@ -191,6 +206,8 @@ void Attacker::SayWhere(Kind kind, uint32_t number, uint32_t word, const Piece& 
 Piece Attacker::Own(uint32_t length) const {
   return {reinterpret_cast<uintptr_t>(memory.data()), length, registration_->get()->rkey};
 }
+
+void Attacker::SendRaw(uint32_t length) { Move(IBV_WR_SEND, 0, length, 0, false); }
 
 void Attacker::Move(ibv_wr_opcode opcode, uint64_t address, uint32_t length, uint32_t key, bool on_lane) {
   moved_.reset();

@@ -42,6 +42,10 @@ class Attacker final : public Messenger::Handler {
   // Not by the rules: on the lane, or on the queue pair for packets.
   void Move(ibv_wr_opcode opcode, uint64_t address, uint32_t length, uint32_t key, bool on_lane = true);
   const std::optional<ibv_wc_status>& moved() const { return moved_; }
+  // From now on packets are received and not looked at: no credit is ever returned.
+  void TurnDeaf() { deaf_ = true; }
+  // A packet of the first `length` bytes of `memory`, with or without credits for it.
+  void SendRaw(uint32_t length);
 
   std::vector<uint8_t> memory;                   // where reads go and writes come from
   std::map<uint32_t, Piece> grants;              // by the number of the operation: the first piece
@@ -50,7 +54,7 @@ class Attacker final : public Messenger::Handler {
   uint32_t done = 0, dropped = 0;                // spans of such, and what was to be kept: how many
 
  private:
-  static constexpr uint64_t kRawId = 1;
+  static constexpr uint64_t kRawId = 1, kUnheardId = 2;
 
   Status OnRecord(const Record& record) override;
   Status OnFrame(ConstBytes) override { return {}; }
@@ -59,6 +63,7 @@ class Attacker final : public Messenger::Handler {
   Status Dial();
   Status Establish();
   void OnCompletion(const ibv_wc& completion);
+  void ReceiveUnheard();
   void Lose(const Status& why);
 
   uint64_t registrations_ = 0;
@@ -79,6 +84,7 @@ class Attacker final : public Messenger::Handler {
   std::optional<ibv_wc_status> moved_;
   uint32_t last_number_ = 0;
   bool lost_ = false;
+  bool deaf_ = false;
 };
 
 }  // namespace splitplane::rdma

@@ -302,6 +302,32 @@ TEST_P(RdmaSecurityTest, NothingIsKeptAfterAGrant) {
   EXPECT_THAT(Contents(own), testing::Each(0xee));
 }
 
+// Goal: nothing that a peer says makes answers pile up here, not even before anybody knows who it is. Method:
+// it lets us keep what nobody asked for, which is declined, and never returns a credit.
+TEST_P(RdmaSecurityTest, AnswersDoNotPileUp) {
+  constexpr size_t kRecords = (kPacketBytes - kPacketHeadBytes) / (kGrantBytes + kPieceBytes);
+  constexpr size_t kLength = kPacketHeadBytes + kRecords * (kGrantBytes + kPieceBytes);
+  constexpr int kPacketsMax = 5000;
+  Attacker& attacker = Intrude(2);
+  Endpoint* victim = server.accepted.back().get();
+  uint8_t* out = attacker.memory.data() + kPacketHeadBytes;
+  for (size_t i = 0; i < kRecords; i++) {
+    out += EncodeGrant(Kind::kKeep, 0, 99, 7, 1, out);
+    EncodePiece({0x1000, 1, 5}, out);
+    out += kPieceBytes;
+  }
+  SealPacket({attacker.memory.data(), kLength}, 0);
+  attacker.TurnDeaf();
+  int packets = 0;
+  for (; packets < kPacketsMax && !server.closed.contains(victim); packets++) {
+    attacker.SendRaw(kLength);
+    ASSERT_TRUE(Until([&] { return attacker.moved().has_value(); }));
+  }
+  EXPECT_LT(packets, kPacketsMax);
+  EXPECT_EQ(server.closed[victim].code(), Code::kProtocolViolation);
+  EXPECT_THAT(std::string(server.closed[victim].detail()), testing::HasSubstr("hears"));
+}
+
 std::vector<conformance::Kind> Devices() {
   std::vector<conformance::Kind> devices;
   for (const conformance::Kind& kind : conformance::Kinds()) {
