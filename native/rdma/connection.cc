@@ -135,11 +135,22 @@ void Connection::Work() {
   // Before it is open nobody has it: what came for it waits.
   if (closed() || state_ < State::kOpen) return;
   Status status = PollQueue();
-  if (status.ok() && !closed()) status = works_->owner->Work();
-  if (status.ok() && !closed()) status = works_->asker->Work();
+  if (status.ok() && !closed()) status = ServeAndAsk();
   if (status.ok() && !closed()) status = Flush();
   if (!status.ok()) Break(std::move(status));
   DeliverEnded();
+}
+
+// Checksums can keep either busy for longer than a round, again and again: whoever spent one comes second in
+// the next, or the other would come to nothing for as long as that lasts.
+Status Connection::ServeAndAsk() {
+  for (const bool serves : {serves_first_, !serves_first_}) {
+    const bool any = reactor_.budget > 0;
+    Status status = serves ? works_->owner->Work() : works_->asker->Work();
+    if (!status.ok() || closed()) return status;
+    if (any && reactor_.budget <= 0) serves_first_ = !serves;
+  }
+  return {};
 }
 
 Status Connection::Flush() { return works_->messenger->Flush(); }

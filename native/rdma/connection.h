@@ -120,6 +120,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
   Status OnFailedCompletion(const ibv_wc& completion);
   Status BreakLane(bool blamed);
   Status RestartLane(bool blamed);
+  Status ServeAndAsk();
   Status Flush();
   void DeliverEnded();
   void Opened();
@@ -148,6 +149,7 @@ class Connection final : public ConnectionTarget, public Messenger::Handler, pub
 
   bool wants_frames_ = false;  // a post said kNoResource
   bool wants_operations_ = false;
+  bool serves_first_ = true;
   bool awake_ = false;
   bool restless_ = false;
   std::vector<Completion> untold_;

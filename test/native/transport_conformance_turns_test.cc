@@ -47,7 +47,7 @@ class TurnsTest : public TransportTest {
   }
   void ReadOn(Endpoint& from, const Tag& tag, uint64_t bytes) {
     const Status posted =
-        from.PostRead(next_operation++, {tag.span(), 0, bytes}, {{into_, 0, bytes}}, {.checksum = false});
+        from.PostRead(next_operation++, {tag.span(), 0, bytes}, {{into_, 0, bytes}}, {.checksum = checksum_});
     EXPECT_TRUE(posted.ok()) << posted.ToString();
   }
   // A round of either side. Bulk reads are under way before and after it.
@@ -66,6 +66,7 @@ class TurnsTest : public TransportTest {
   Endpoint* second_remote_ = nullptr;
   Tag bulk_, other_bulk_, little_;
   const BufferRef into_ = client.Buffer(kBulkBytes);
+  bool checksum_ = false;
   int reading_ = 0;        // of the first connection
   size_t other_ends_ = 0;  // reads of the second one that have ended
 };
@@ -104,6 +105,25 @@ TEST_P(TurnsTest, BulkLeavesOthersTheirTurn) {
   client.budget = server.budget = UINT64_MAX;
   EXPECT_TRUE(Run([&] { return client.completions.size() == next_operation - 1; }));
   for (const auto& [operation, completion] : client.completions) EXPECT_TRUE(completion.status.ok());
+}
+
+// Goal: who serves bulk data comes to what he asks for himself, on the same connection, too. Method: reads
+// with checksums keep the owner's processor busy for more than its rounds give, and the owner reads from the
+// reader.
+TEST_P(TurnsTest, ServingLeavesAskingItsTurn) {
+  client.on_completion = [&](Endpoint&) { reading_--; };
+  client.budget = 8 * kMiB;
+  server.budget = kMiB;
+  checksum_ = true;
+  for (int i = 0; i < kBulkReads; i++) Round();
+  const BufferRef into = server.Buffer(1000);
+  const Tag tag = client.Export(Access::kRead, {Whole(client.Filled(1000, 3))});
+  ASSERT_TRUE(remote->PostRead(1, {tag.span(), 0, 1000}, {Whole(into)}, {}).ok());
+  EXPECT_TRUE(RoundsUntil([&] { return server.completions.contains(1); }));
+  EXPECT_GT(reading_, 0);
+  client.budget = server.budget = UINT64_MAX;
+  EXPECT_TRUE(
+      Run([&] { return server.completions.contains(1) && client.completions.size() == next_operation - 1; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, TurnsTest, testing::ValuesIn(Kinds()),
