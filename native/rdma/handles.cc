@@ -36,9 +36,18 @@ std::string LockedLimit() {
   return limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur) + " bytes";
 }
 
+bool IsLockedLimit(int error) { return error == ENOMEM || error == EAGAIN || error == EPERM; }
+
+// The limit is the process's, so every peer's registrations count.
+bool LetGo(const Library& library) {
+  bool any = false;
+  for (Keeper* keeper : library.keepers) any |= keeper->LetGo();
+  return any;
+}
+
 Status RegistrationFailed(uint64_t length, int error) {
   const std::string what = std::to_string(length) + " bytes could not be registered with the device";
-  if (error != ENOMEM && error != EAGAIN && error != EPERM) return Status::Errno("ibv_reg_mr", error, what);
+  if (!IsLockedLimit(error)) return Status::Errno("ibv_reg_mr", error, what);
   return Status::Error(Code::kOutOfMemory, "ibv_reg_mr",
                        what + ": the limit of locked memory (RLIMIT_MEMLOCK) is " + LockedLimit() +
                            "; raise it (ulimit -l, LimitMEMLOCK=), or keep less in flight",
@@ -97,7 +106,12 @@ Result<std::unique_ptr<Registration>> Registration::Make(std::shared_ptr<Protect
                                                          uint64_t length, int access) {
   Library& library = domain->library();
   ibv_mr* mr = library.verbs.reg_mr(domain->get(), data, length, access);
-  if (!mr) return RegistrationFailed(length, errno);
+  int error = mr ? 0 : errno;
+  if (IsLockedLimit(error) && LetGo(library)) {
+    mr = library.verbs.reg_mr(domain->get(), data, length, access);
+    error = mr ? 0 : errno;
+  }
+  if (!mr) return RegistrationFailed(length, error);
   library.registrations_made++;
   library.gauges.memory_regions++;
   library.gauges.registered_bytes += length;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "native/base/status.h"
 
@@ -25,6 +26,16 @@ struct Gauges {
   uint64_t connection_ids = 0;
 };
 
+// Somebody who has memory registered only because it may be needed again.
+class Keeper {
+ public:
+  // Whether there was any, which is not registered any more.
+  virtual bool LetGo() = 0;
+
+ protected:
+  ~Keeper() = default;
+};
+
 // The table of calls and the counters. Outlives every handle.
 struct Library {
   // `made` counts registrations from the beginning on.
@@ -35,6 +46,7 @@ struct Library {
   const Verbs& verbs;
   uint64_t& registrations_made;
   Gauges gauges;
+  std::vector<Keeper*> keepers;
 };
 
 // A pointer of the libraries with what it hangs on. `Parent` is what must outlive it.
@@ -102,7 +114,8 @@ class ProtectionDomain final : public Handle<ibv_pd, Context> {
 // Registered memory. While it exists the device may reach exactly these bytes, with these rights.
 class Registration final : public Handle<ibv_mr, ProtectionDomain> {
  public:
-  // `access` is IBV_ACCESS_*. A failure names the limit of locked memory where that is the likely reason.
+  // `access` is IBV_ACCESS_*. Where the limit of locked memory does not hold this as well, what is registered
+  // for speed alone gives way, of all peers; a failure names the limit.
   static Result<std::unique_ptr<Registration>> Make(std::shared_ptr<ProtectionDomain> domain, void* data,
                                                     uint64_t length, int access);
   ~Registration();

@@ -15,6 +15,13 @@ uint64_t KeyOf(const Region& region, uint64_t chunk) { return uint64_t{region.id
 
 }  // namespace
 
+Registrations::Registrations(std::shared_ptr<ProtectionDomain> domain, int access)
+    : domain_(std::move(domain)), access_(access) {
+  domain_->library().keepers.push_back(this);
+}
+
+Registrations::~Registrations() { std::erase(domain_->library().keepers, this); }
+
 Result<Registrations::Lease> Registrations::Reach(const Region& region, uint64_t offset) {
   const uint64_t index = offset / kChunkBytes;
   const uint64_t key = KeyOf(region, index);
@@ -38,11 +45,7 @@ Result<Registrations::Lease> Registrations::Reach(const Region& region, uint64_t
 }
 
 Result<std::unique_ptr<Registration>> Registrations::Register(void* data, uint64_t length, int access) {
-  Result<std::unique_ptr<Registration>> made = Registration::Make(domain_, data, length, access);
-  if (made.status().code() == Code::kOutOfMemory && Trim(0)) {
-    made = Registration::Make(domain_, data, length, access);
-  }
-  return made;
+  return Registration::Make(domain_, data, length, access);
 }
 
 bool Registrations::Trim(uint64_t bytes_max) {

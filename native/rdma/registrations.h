@@ -23,7 +23,7 @@ inline constexpr uint64_t kChunkBytes = 2 * 1024 * 1024;
 // Kept per peer while nobody uses them; beyond this the one not used for longest goes.
 inline constexpr uint64_t kKeptBytesMax = 256 * 1024 * 1024;
 
-class Registrations {
+class Registrations final : public Keeper {
   struct Chunk {
     uint64_t key = 0;
     std::unique_ptr<Registration> registration;
@@ -55,18 +55,19 @@ class Registrations {
   };
 
   // `access` is IBV_ACCESS_*.
-  Registrations(std::shared_ptr<ProtectionDomain> domain, int access)
-      : domain_(std::move(domain)), access_(access) {}
+  Registrations(std::shared_ptr<ProtectionDomain> domain, int access);
+  ~Registrations();
   Registrations(const Registrations&) = delete;
   Registrations& operator=(const Registrations&) = delete;
 
   // The chunk with the byte at `offset` of a region in memory.
   Result<Lease> Reach(const Region& region, uint64_t offset);
-  // Beside the chunks, exactly these bytes: for who asks to be lent memory. Chunks that nobody uses give way
-  // where the limit of locked memory does not hold both.
+  // Beside the chunks, exactly these bytes: for who asks to be lent memory.
   Result<std::unique_ptr<Registration>> Register(void* data, uint64_t length, int access);
   // The region goes, or gets other pages. Nobody has a lease on it.
   void Forget(const Region& region);
+  // Chunks that nobody uses.
+  bool LetGo() override { return Trim(0); }
 
  private:
   // Lets unused chunks go until no more than this is kept; whether any went.

@@ -115,6 +115,35 @@ TEST_P(RdmaTransferErrorsTest, UnusedRegistrationsGiveWay) {
   EXPECT_TRUE(Run([&] { return regions(server) == server_regions; }));
 }
 
+// Goal: it gives way to what another connection needs, too, and to new ones. Method: one that rests has
+// registered all that may be; then another one is made, and moves something.
+TEST_P(RdmaTransferErrorsTest, UnusedRegistrationsGiveWayToOtherConnections) {
+  Connect();
+  const auto registered = [](const Side& side) {
+    for (const TransportGauge& gauge : side.transport->gauges()) {
+      if (std::string_view(gauge.name) == "registeredBytes") return gauge.value;
+    }
+    return uint64_t(0);
+  };
+  const BufferRef rests = client.Buffer(9 << 20), moves = client.Buffer(9 << 20);
+  const Tag tag = server.Export(Access::kRead, {Whole(server.Filled(1000, 1))});
+  EXPECT_TRUE(End(Read(tag, 0, {{rests, 0, 1000}})).status.ok());
+  faults().LimitRegistrations(registered(client) + registered(server));
+  auto second = client.transport->Connect(listener->address(), {});
+  ASSERT_TRUE(second.ok());
+  EXPECT_TRUE(Run([&] { return client.connected == 2 && server.accepted.size() == 2; }));
+  ASSERT_TRUE(client.closed.empty());
+
+  faults().LimitRegistrations(UINT64_MAX);
+  EXPECT_TRUE(End(Read(tag, 0, {{rests, 0, 1000}})).status.ok());
+  // The owner's half has room.
+  faults().LimitRegistrations(registered(client) + registered(server) + 1000);
+  server.accepted.back()->Bind({.session = 3, .principal = "client"});
+  const uint64_t id = next_operation++;
+  ASSERT_TRUE((*second)->PostRead(id, {tag.span(), 0, 1000}, {{moves, 0, 1000}}, {}).ok());
+  EXPECT_TRUE(End(id).status.ok());
+}
+
 // Goal: an error in the middle of a batch costs time and nothing else: each part moves in the end, and each
 // operation ends once. Method: every place in the batch, errors of both ends.
 TEST_P(RdmaTransferErrorsTest, PartsFailInTheMiddle) {
