@@ -159,8 +159,9 @@ bool Borrower::ReadNow(const Tag& tag, uint64_t offset, std::span<const Slice> l
     std::memcpy(slice.data(), from, slice.length);
     from += slice.length;
   }
-  const bool stood = Stands(loan.place, loan.standing);
   EndLook(loan.place);
+  // Not before: an owner that ends the tag from here on sees that nobody looks, and waits for no word.
+  const bool stood = Stands(loan.place, loan.standing);
   stats_.bytes_received += length;
   stats_.bytes_copied += length;
   // Uses are counted by the owner. If the tag ended meanwhile, the owner waits to hear that the look is over.
