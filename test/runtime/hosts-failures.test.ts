@@ -123,6 +123,22 @@ test('a buffer that is said to have 5 GB is refused to its sender, and everythin
   await until(() => home.snapshot().memory?.buffers === 0);
 });
 
+// Goal: who ends a group of processes ends the runtime, which ends its services in good order. Method: the process of a service gets its
+// share of that alone.
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'a process leaves it to its runtime to act on %s',
+  async (signal) => {
+    const home = await startHosting({ services: [probeAt('process')] });
+    const probe = home.proxy(Probe, `${home.prefix}probe`);
+    const { pid } = await probe.pid();
+    process.kill(pid, signal);
+    expect(await probe.pid()).toEqual({ pid });
+    await home.unload('probe');
+    expect(home.lines.filter(({ text }) => text === 'stopped')).toHaveLength(1);
+    expect(runs(pid)).toBe(false);
+  },
+);
+
 // Goal: work that leaves no time for the connection is not taken for an end. Method: longer than a peer may be silent, so that the runtime
 // lets the link go; afterwards both find each other again, and the answer arrives.
 test('a service that is busy for long answers late', { timeout: 120_000 }, async () => {

@@ -32,8 +32,9 @@ function runInProcess(): void {
     workerData: WATCHDOG,
   });
   watchdog.unref();
-  // Whoever stops the runtime from a terminal stops every process of it at once; the runtime does it in good order.
-  process.on('SIGINT', () => undefined);
+  // Whoever stops a runtime with its group, or has it read its policy anew, signals every process of it; only the runtime acts on that.
+  // If it ends of that signal itself, `disconnect` tells.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined);
   process.on('uncaughtException', (error) => {
     if (!process.connected) process.exit(1);
     const message: FromChild = { kind: 'failed', failure: failureOf(error) };
