@@ -4,6 +4,7 @@ import { arch, cpus, freemem, hostname, loadavg, platform, release, totalmem } f
 import type { TransportCounters, TransportFacts } from '../../dataplane/native.js';
 import type { ListeningAddress } from '../../network/listening.js';
 import { contract, Get } from '../contract.js';
+import { printableLine } from '../printable.js';
 import { Service, type Handlers } from '../service.js';
 import type { RuntimeSnapshot } from '../snapshot.js';
 import { body, boolean, choice, integer, list, number, optional, record, text } from '../shape.js';
@@ -174,6 +175,9 @@ function written({ services, connections, ...rest }: RuntimeSnapshot) {
     serviceCount: services.length,
     services: first.items,
     connectionCount: connections.length,
-    connections: connections.slice(0, SNAPSHOT_ROWS_MAX),
+    // What a peer calls itself may be any text, and not all of it goes into a message.
+    connections: connections
+      .slice(0, SNAPSHOT_ROWS_MAX)
+      .map((connection) => ({ ...connection, peer: printableLine(connection.peer) })),
   };
 }

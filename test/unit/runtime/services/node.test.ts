@@ -5,6 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { contract, Node, Service, type Runtime } from '../../../../lib/runtime/index.js';
 import { SNAPSHOT_ROWS_MAX } from '../../../../lib/runtime/services/node.js';
 import { version } from '../../../../lib/runtime/version.js';
+import { until } from '../../../support/events.js';
+import { makeManager } from '../../../support/managers.js';
 import { PLACES, startListening, startRuntime } from '../../../support/runtimes.js';
 
 const Silent = contract('urn:splitplane:test:silent:1', {});
@@ -59,6 +61,14 @@ describe.each(PLACES)('asked from the $name', (place) => {
     expect(told.services.length).toBeLessThanOrEqual(SNAPSHOT_ROWS_MAX);
     expect(told.services.length).toBeGreaterThan(SNAPSHOT_ROWS_MAX / 4);
   });
+});
+
+test('a peer that calls itself what no message can hold is shown all the same', async () => {
+  const runtime = await startListening();
+  await makeManager({ identity: 'x\uffffy' }).connect(runtime.listening[0]?.address ?? '');
+  await until(() => runtime.snapshot().connections.length === 1);
+  const { connections } = await nodeOf(runtime).snapshot();
+  expect(connections[0]?.peer).toMatch(/^x\ufffdy at /);
 });
 
 test('a runtime that listens says where, over what, and why not over the rest', async () => {
