@@ -78,7 +78,9 @@ Status DecodeLists(const Frame& frame, Hello& out) {
 }  // namespace
 
 std::vector<uint8_t> EncodeHello(FrameType type, const Hello& hello, uint64_t acknowledged) {
-  std::vector<uint8_t> out(kHelloBytesMin);
+  std::vector<uint8_t> out;
+  out.reserve(kHelloBytesMax);
+  out.resize(kHelloBytesMin);
   StoreLittle(out.data() + kHelloVersionMinAt, hello.version_min);
   StoreLittle(out.data() + kHelloVersionMaxAt, hello.version_max);
   StoreLittle(out.data() + kHelloFeaturesAt, hello.features);
