@@ -246,5 +246,37 @@ TEST_P(TransportTest, SmallReadsOvertakeLargeOnes) {
   ASSERT_TRUE(End(first).status.ok());
 }
 
+// Goal: a read that was cut off by the end of a connection is the same use of its tag when it is driven again
+// over the next one. Method: a tag with one use; the end comes in the middle of the read.
+TEST_P(TransportTest, AReadDrivenAgainIsTheSameUse) {
+  constexpr uint64_t kBytes = 8 * kMiB, kSession = 2;
+  Connect();
+  Result<BufferRef> memory = server.pool.Allocate(kBytes, kSession);
+  ASSERT_TRUE(memory.ok());
+  for (uint64_t i = 0; i < kBytes; i++) (*memory)->data()[i] = Pattern(8, i);
+  TagOptions options;
+  options.audience = {Audience::Kind::kSession, kSession, {}};
+  options.slices = {Whole(*memory)};
+  const Tag tag = *server.tags.Export(std::move(options));
+  ASSERT_TRUE(remote->PostSend(std::vector<ConstBytes>{AsBytes("heard")}).ok());
+  ASSERT_TRUE(Run([&] { return client.frames.size() == 1; }));
+  client.budget = server.budget = 64 * 1024;
+  const BufferRef into = client.Buffer(kBytes);
+  const uint64_t read = Read(tag, 0, {Whole(into)});
+  ASSERT_TRUE(Run([&] { return client.transport->stats().bytes_received > kMiB; }));
+  ASSERT_FALSE(client.completions.contains(read));
+  remote->Close(Status::Error(Code::kConnectionLost, "test", "in the middle"));
+  EXPECT_EQ(End(read).status.code(), Code::kConnectionLost);
+  ASSERT_TRUE(Run([&] { return client.closed.size() == 1 && server.closed.size() == 1; }));
+  Forget();
+  Connect();
+  remote->Bind({.session = kSession, .principal = "client", .link = 1});
+  client.budget = server.budget = UINT64_MAX;
+  next_operation = read;
+  EXPECT_EQ(Read(tag, 0, {Whole(into)}), read);
+  EXPECT_TRUE(End(read).status.ok()) << client.completions[read].status.ToString();
+  EXPECT_TRUE(Contents(into) == PatternBytes(8, 0, kBytes));
+}
+
 }  // namespace
 }  // namespace splitplane::conformance
