@@ -5,6 +5,7 @@ import { Client } from './client.js';
 import { Failure, withPath } from '../runtime/failure.js';
 import { printableLine } from '../runtime/printable.js';
 import { UsageError } from './failure.js';
+import { alone } from './files/alone.js';
 import { FileClient } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
 import { Root } from '../runtime/services/files/root.js';
@@ -12,7 +13,7 @@ import { Interruption, parsePlace, type RemotePlace } from './options.js';
 import { note } from './terminal.js';
 import {
   addTransferOptions,
-  EntryCounter,
+  FoundEntries,
   joined,
   TRANSFER_HELP,
   Transfers,
@@ -70,7 +71,9 @@ async function get(places: string[], options: TransferCommandOptions): Promise<v
   const verify = options.checksum;
   process.exitCode = await transfers.run(collection.jobs, async ({ remote, above, name }, onBytes) => {
     await using directory = await root.directory(above);
-    return await files.get(remote, directory, name, { verify, signal, onBytes });
+    return await alone(directory, name, () =>
+      files.get(remote, directory, name, { verify, signal, onBytes }),
+    );
   });
   await client.close();
 }
@@ -81,7 +84,7 @@ class Collection {
   readonly #files: FileClient;
   readonly #root: Root;
   readonly #signal: AbortSignal;
-  readonly #found = new EntryCounter();
+  readonly #found = new FoundEntries();
 
   constructor(files: FileClient, root: Root, signal: AbortSignal) {
     this.#files = files;
@@ -103,7 +106,7 @@ class Collection {
   }
 
   async #addDirectory(remote: string, local: string): Promise<void> {
-    this.#found.count();
+    this.#found.addDirectory();
     await (await this.#root.directory(local, { create: true }))[Symbol.asyncDispose]();
     for await (const { name, kind, size } of this.#files.list(remote, this.#signal)) {
       const path = joined(remote, name);
@@ -114,7 +117,8 @@ class Collection {
   }
 
   #addFile(remote: string, above: string, name: string, size: number): void {
-    this.#found.count();
-    this.jobs.push({ path: remote, to: joined(above, name), remote, above, name, size });
+    const to = joined(above, name);
+    this.#found.addFile(to);
+    this.jobs.push({ path: remote, to, remote, above, name, size });
   }
 }

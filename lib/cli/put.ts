@@ -13,7 +13,7 @@ import { Interruption, parsePlace, type RemotePlace } from './options.js';
 import { note } from './terminal.js';
 import {
   addTransferOptions,
-  EntryCounter,
+  FoundEntries,
   joined,
   TRANSFER_HELP,
   Transfers,
@@ -87,7 +87,7 @@ class Collection {
   readonly jobs: Job[] = [];
   readonly #files: FileClient;
   readonly #signal: AbortSignal;
-  readonly #found = new EntryCounter();
+  readonly #found = new FoundEntries();
 
   constructor(files: FileClient, signal: AbortSignal) {
     this.#files = files;
@@ -115,12 +115,12 @@ class Collection {
   }
 
   async #makeDirectory(path: string): Promise<void> {
-    this.#found.count();
+    this.#found.addDirectory();
     await this.#files.makeDirectory(path, this.#signal);
   }
 
   #addFile(path: string, to: string, size: number): void {
-    this.#found.count();
+    this.#found.addFile(to);
     this.jobs.push({ path, to, size });
   }
 }

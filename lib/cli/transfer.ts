@@ -165,18 +165,29 @@ export class Transfers {
   }
 }
 
-/** Counts what is found in trees: neither a peer nor a disk may make a list endless. */
-export class EntryCounter {
+/** What was found in trees: neither a peer nor a disk may make a list endless, and no two files go to one place. */
+export class FoundEntries {
   #count = 0;
+  readonly #taken = new Set<string>();
 
-  /** One more. Throws LIMIT_EXCEEDED when that is too many. */
-  count(): void {
+  /** Throws LIMIT_EXCEEDED when that is too many. */
+  addDirectory(): void {
     if (this.#count === ENTRIES_MAX)
       throw new Failure(
         'LIMIT_EXCEEDED',
         `There are more than ${ENTRIES_MAX} files and directories. Transfer parts of the tree.`,
       );
     this.#count++;
+  }
+
+  /** A file that goes to `to`. Throws LIMIT_EXCEEDED, and INVALID_ARGUMENT when another one goes there. */
+  addFile(to: string): void {
+    this.addDirectory();
+    if (this.#taken.has(to)) {
+      const message = `Another of these files becomes ${to}, too. Transfer this one by itself, to another directory.`;
+      throw new Failure('INVALID_ARGUMENT', message, { path: to });
+    }
+    this.#taken.add(to);
   }
 }
 

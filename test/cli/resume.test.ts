@@ -144,3 +144,13 @@ test('without checksums, a file that is rewritten meanwhile is not stored', asyn
   expect(command.json[0]).toMatchObject({ ok: false, error: { code: 'FILE_CHANGED' } });
   expect(digests(here)).toEqual({});
 });
+
+test('while one get writes a file, another is refused, and the first one is not disturbed', async () => {
+  const { command, proxy, here, again } = await stall('get', '--no-checksum');
+  const { code, json } = await again();
+  expect(code).toBe(1);
+  expect(json[0]).toMatchObject({ ok: false, error: { code: 'REGION_BUSY' } });
+  resume(proxy);
+  expect(await command.exited).toBe(0);
+  expect(digests(here)).toEqual({ file: sha256(FILE) });
+});
