@@ -2,11 +2,11 @@
 import { mkdir } from 'node:fs/promises';
 import { Command } from 'commander';
 import { Client } from './client.js';
-import { Failure, withPath } from '../runtime/failure.js';
+import { errnoOf, Failure, withPath } from '../runtime/failure.js';
 import { printableLine } from '../runtime/printable.js';
 import { UsageError } from './failure.js';
 import { alone } from './files/alone.js';
-import { FileClient } from './files/client.js';
+import { FileClient, type RemoteEntry } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
 import { Root } from '../runtime/services/files/root.js';
 import { Interruption, parsePlace, type RemotePlace } from './options.js';
@@ -14,6 +14,7 @@ import { note } from './terminal.js';
 import {
   addTransferOptions,
   FoundEntries,
+  goneSinceListed,
   joined,
   TRANSFER_HELP,
   Transfers,
@@ -62,7 +63,7 @@ async function get(places: string[], options: TransferCommandOptions): Promise<v
   await using hashes = new Hashes();
   const files = new FileClient(client, hashes);
   const transfers = new Transfers(client, options.json, interruption);
-  const collection = new Collection(files, root, signal);
+  const collection = new Collection(files, root, transfers, signal);
   for (const source of sources) {
     await collection.add(source).catch((error: unknown) => {
       transfers.fail(source.path || '.', error);
@@ -83,12 +84,14 @@ class Collection {
   readonly jobs: GetJob[] = [];
   readonly #files: FileClient;
   readonly #root: Root;
+  readonly #transfers: Transfers;
   readonly #signal: AbortSignal;
   readonly #found = new FoundEntries();
 
-  constructor(files: FileClient, root: Root, signal: AbortSignal) {
+  constructor(files: FileClient, root: Root, transfers: Transfers, signal: AbortSignal) {
     this.#files = files;
     this.#root = root;
+    this.#transfers = transfers;
     this.#signal = signal;
   }
 
@@ -108,12 +111,18 @@ class Collection {
   async #addDirectory(remote: string, local: string): Promise<void> {
     this.#found.addDirectory();
     await (await this.#root.directory(local, { create: true }))[Symbol.asyncDispose]();
-    for await (const { name, kind, size } of this.#files.list(remote, this.#signal)) {
-      const path = joined(remote, name);
-      if (kind === 'file') this.#addFile(path, local, name, size);
-      else if (kind === 'directory') await this.#addDirectory(path, joined(local, name));
-      else note(`${printableLine(path)} is left out: it is neither file nor directory.`);
+    for await (const entry of this.#files.list(remote, this.#signal)) {
+      const path = joined(remote, entry.name);
+      await this.#addEntry(path, local, entry).catch((error: unknown) => {
+        this.#transfers.leaveOut(path, errnoOf(error) === 'ENOENT' ? goneSinceListed(path) : error);
+      });
     }
+  }
+
+  async #addEntry(path: string, local: string, { name, kind, size }: RemoteEntry): Promise<void> {
+    if (kind === 'file') this.#addFile(path, local, name, size);
+    else if (kind === 'directory') await this.#addDirectory(path, joined(local, name));
+    else note(`${printableLine(path)} is left out: it is neither file nor directory.`);
   }
 
   #addFile(remote: string, above: string, name: string, size: number): void {

@@ -3,17 +3,18 @@ import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Client } from './client.js';
-import { Failure, withPath } from '../runtime/failure.js';
+import { errnoOf, Failure, withPath } from '../runtime/failure.js';
 import { UsageError } from './failure.js';
 import { FileClient } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
 import { FoundFile, kindOf } from '../runtime/services/files/root.js';
-import { walk } from './files/tree.js';
+import { walk, type LocalEntry } from './files/tree.js';
 import { Interruption, parsePlace, type RemotePlace } from './options.js';
 import { note } from './terminal.js';
 import {
   addTransferOptions,
   FoundEntries,
+  goneSinceListed,
   joined,
   TRANSFER_HELP,
   Transfers,
@@ -53,7 +54,7 @@ async function put(places: string[], options: TransferCommandOptions): Promise<v
   const files = new FileClient(client, hashes);
   const transfers = new Transfers(client, options.json, interruption);
   const intoDirectory = sources.length > 1 || (await isDirectory(files, target, signal));
-  const collection = new Collection(files, signal);
+  const collection = new Collection(files, transfers, signal);
   for (const source of sources) {
     const to = intoDirectory ? joined(target.path, basename(resolve(source))) : target.path;
     await collection.add(source, to).catch((error: unknown) => {
@@ -86,11 +87,13 @@ function sentBytes({ manager }: Client): number {
 class Collection {
   readonly jobs: Job[] = [];
   readonly #files: FileClient;
+  readonly #transfers: Transfers;
   readonly #signal: AbortSignal;
   readonly #found = new FoundEntries();
 
-  constructor(files: FileClient, signal: AbortSignal) {
+  constructor(files: FileClient, transfers: Transfers, signal: AbortSignal) {
     this.#files = files;
+    this.#transfers = transfers;
     this.#signal = signal;
   }
 
@@ -106,12 +109,21 @@ class Collection {
       return;
     }
     if (to !== '') await this.#files.makeDirectory(to, this.#signal);
-    for await (const entry of walk(source)) {
-      const { path, place } = entry;
-      if (entry.kind === 'directory') await this.#makeDirectory(joined(to, path));
-      else if (entry.kind === 'file') this.#addFile(place, joined(to, path), (await stat(place)).size);
-      else note(`${place} is left out: it is neither file nor directory.`);
+    const leaveOut = (place: string, error: unknown): void => {
+      this.#transfers.leaveOut(place, errnoOf(error) === 'ENOENT' ? goneSinceListed(place) : error);
+    };
+    for await (const entry of walk(source, leaveOut)) {
+      await this.#addEntry(entry, to).catch((error: unknown) => {
+        leaveOut(entry.place, error);
+      });
     }
+  }
+
+  async #addEntry({ kind, path, place }: LocalEntry, below: string): Promise<void> {
+    const to = joined(below, path);
+    if (kind === 'directory') await this.#makeDirectory(to);
+    else if (kind === 'file') this.#addFile(place, to, (await withPath(place, () => stat(place))).size);
+    else note(`${place} is left out: it is neither file nor directory.`);
   }
 
   async #makeDirectory(path: string): Promise<void> {

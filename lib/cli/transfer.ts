@@ -69,6 +69,13 @@ export class Transfers {
     else if (!this.#interruption.signal.aborted) complain(error, false);
   }
 
+  /** The same for a part of a tree, of which the rest goes on. Throws what ends all of it. */
+  leaveOut(path: string, error: unknown): void {
+    const over = this.#interruption.signal.aborted || this.#client.connection.state === 'closed';
+    if (over || error instanceof TooManyEntries) throw error;
+    this.fail(path, error);
+  }
+
   /**
    * Transfers `jobs` by `move`, which says what it moved as it goes. `counted` are bytes moved that only the transport
    * knows of. Settles when all have ended, with the exit code.
@@ -124,11 +131,7 @@ export class Transfers {
         sha256: sha256 ?? null,
       });
     } catch (error) {
-      // It was there when it was listed.
-      this.fail(
-        job.path,
-        errnoOf(error) === 'ENOENT' && error instanceof Failure ? fileChanged(job.path) : error,
-      );
+      this.fail(job.path, vanished(error) ? goneSinceListed(job.path) : error);
     }
   }
 
@@ -165,6 +168,13 @@ export class Transfers {
   }
 }
 
+class TooManyEntries extends Failure {
+  constructor() {
+    const message = `There are more than ${ENTRIES_MAX} files and directories. Transfer parts of the tree.`;
+    super('LIMIT_EXCEEDED', message);
+  }
+}
+
 /** What was found in trees: neither a peer nor a disk may make a list endless, and no two files go to one place. */
 export class FoundEntries {
   #count = 0;
@@ -172,11 +182,7 @@ export class FoundEntries {
 
   /** Throws LIMIT_EXCEEDED when that is too many. */
   addDirectory(): void {
-    if (this.#count === ENTRIES_MAX)
-      throw new Failure(
-        'LIMIT_EXCEEDED',
-        `There are more than ${ENTRIES_MAX} files and directories. Transfer parts of the tree.`,
-      );
+    if (this.#count === ENTRIES_MAX) throw new TooManyEntries();
     this.#count++;
   }
 
@@ -189,6 +195,17 @@ export class FoundEntries {
     }
     this.#taken.add(to);
   }
+}
+
+function vanished(error: unknown): boolean {
+  return errnoOf(error) === 'ENOENT' && error instanceof Failure;
+}
+
+/** Why a name that a directory listed leads to nothing. */
+export function goneSinceListed(path: string): Failure {
+  if (!path.includes('\ufffd')) return fileChanged(path);
+  const message = `${path}: Its name is not UTF-8, which names have to be here. Rename it.`;
+  return new Failure('INVALID_ARGUMENT', message, { path });
 }
 
 /** A name below a directory; '' is the root. */

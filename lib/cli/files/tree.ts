@@ -14,15 +14,27 @@ export interface LocalEntry {
   readonly kind: Kind;
 }
 
-/** Everything below `directory`, each directory before what is in it, by name. */
-export async function* walk(directory: string, below = ''): AsyncGenerator<LocalEntry, void, void> {
-  const found = await withPath(directory, () => readdir(directory, { withFileTypes: true }));
+/**
+ * Everything below `directory`, each directory before what is in it, by name. One that cannot be read is told to `leaveOut`, and the
+ * others go on.
+ */
+export async function* walk(
+  directory: string,
+  leaveOut: (path: string, error: unknown) => void,
+  below = '',
+): AsyncGenerator<LocalEntry, void, void> {
+  const found = await withPath(directory, () => readdir(directory, { withFileTypes: true })).catch(
+    (error: unknown) => {
+      leaveOut(directory, error);
+      return [];
+    },
+  );
   for (const entry of found.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (isPartialName(entry.name)) continue;
     const path = below === '' ? entry.name : `${below}/${entry.name}`;
     const place = join(directory, entry.name);
     const kind = kindOf(entry);
     yield { path, place, kind };
-    if (kind === 'directory') yield* walk(place, path);
+    if (kind === 'directory') yield* walk(place, leaveOut, path);
   }
 }
