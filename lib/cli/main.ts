@@ -13,7 +13,7 @@ import { version } from '../runtime/version.js';
 import { runCommand } from './run.js';
 import { serveCommand } from './serve.js';
 import { servicesCommand } from './services.js';
-import { complain } from './terminal.js';
+import { complain, guardOutput } from './terminal.js';
 import { watchCommand } from './watch.js';
 
 const HOST_HELP = `
@@ -57,15 +57,12 @@ for (const make of [
 }
 endByItself(program);
 
-// Whoever reads standard output may have seen enough (`| head`).
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(EXIT.ok);
-  throw error;
-});
+const json = process.argv.includes('--json');
+guardOutput(json);
 
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  else process.exitCode = exitCodeOf(complain(error, process.argv.includes('--json')));
+  else process.exitCode = exitCodeOf(complain(error, json));
 }

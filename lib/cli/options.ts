@@ -6,7 +6,7 @@ import { addon } from '../dataplane/native.js';
 import { SplitplaneError } from '../errors.js';
 import { parseAddress } from '../network/address.js';
 import { EXIT, UsageError, type ExitCode } from './failure.js';
-import { complain } from './terminal.js';
+import { complain, readerGone } from './terminal.js';
 
 export type Poll = 'event' | 'adaptive' | 'busy';
 
@@ -130,35 +130,48 @@ export function parsePlace(text: string): RemotePlace {
   return { address: checkAddress(address), path: names.join('/'), isDirectory };
 }
 
+export interface InterruptionOptions {
+  /** There is nothing to do but to print: it ends, too, when nobody reads standard output any more. */
+  readonly withReader?: boolean;
+}
+
 /** Ctrl-C and SIGTERM as an AbortSignal. The second one ends the process at once, as if nobody listened. */
 export class Interruption implements Disposable {
   readonly #controller = new AbortController();
   readonly #onSignal: (name: NodeJS.Signals) => void;
-  #name: NodeJS.Signals | undefined;
+  readonly #onReaderGone: () => void;
+  #exitCode: ExitCode | undefined;
 
-  constructor() {
-    this.#onSignal = (name) => {
-      this.#name = name;
+  constructor({ withReader = false }: InterruptionOptions = {}) {
+    const end = (exitCode: ExitCode, why: string): void => {
+      this.#exitCode = exitCode;
       this[Symbol.dispose]();
-      this.#controller.abort(new Error(name));
+      this.#controller.abort(new Error(why));
+    };
+    this.#onSignal = (name) => {
+      end(name === 'SIGTERM' ? EXIT.terminated : EXIT.interrupted, name);
+    };
+    this.#onReaderGone = () => {
+      end(EXIT.ok, 'nobody reads standard output');
     };
     // Every operation in flight listens to it.
     setMaxListeners(0, this.#controller.signal);
     process.on('SIGINT', this.#onSignal).on('SIGTERM', this.#onSignal);
+    if (withReader) readerGone.addEventListener('abort', this.#onReaderGone);
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** What to exit with, if there was a signal. */
+  /** What to exit with, if it was interrupted. */
   get exitCode(): ExitCode | undefined {
-    if (this.#name === undefined) return undefined;
-    return this.#name === 'SIGTERM' ? EXIT.terminated : EXIT.interrupted;
+    return this.#exitCode;
   }
 
   [Symbol.dispose](): void {
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal);
+    readerGone.removeEventListener('abort', this.#onReaderGone);
   }
 }
 
@@ -167,14 +180,16 @@ export class Interruption implements Disposable {
  */
 export async function interruptible(
   json: boolean,
-  act: (signal: AbortSignal) => Promise<void>,
+  act: (signal: AbortSignal, interruption: Interruption) => Promise<void>,
+  options?: InterruptionOptions,
 ): Promise<void> {
-  using interruption = new Interruption();
+  using interruption = new Interruption(options);
   try {
-    await act(interruption.signal);
+    await act(interruption.signal, interruption);
   } catch (error) {
-    if (interruption.exitCode === undefined) throw error;
-    complain(error, json);
-    process.exitCode = interruption.exitCode;
+    const { exitCode } = interruption;
+    if (exitCode === undefined) throw error;
+    if (exitCode !== EXIT.ok) complain(error, json);
+    process.exitCode = exitCode;
   }
 }

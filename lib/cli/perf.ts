@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Client } from './client.js';
 import { EXIT } from './failure.js';
-import { addConnectingOptions, checkAddress, Interruption, type ConnectingOptions } from './options.js';
+import { addConnectingOptions, checkAddress, interruptible, type ConnectingOptions } from './options.js';
 import { measure, type Budget, type Case, type Row } from './perf/measure.js';
 import { METRICS, type Metric } from './perf/traffic.js';
 import { formatSize, print, printJson, printTable } from './terminal.js';
@@ -55,9 +55,19 @@ export function perfCommand(): Command {
 
 async function perf(host: string, options: PerfOptions): Promise<void> {
   checkAddress(host);
+  await interruptible(
+    options.json,
+    async (signal, interruption) => {
+      await measureAll(host, options, signal);
+      process.exitCode = interruption.exitCode ?? EXIT.ok;
+    },
+    { withReader: true },
+  );
+}
+
+/** Prints what was measured, also of what Ctrl-C has ended. */
+async function measureAll(host: string, options: PerfOptions, signal: AbortSignal): Promise<void> {
   const { quick, only, json } = options;
-  using interruption = new Interruption();
-  const { signal } = interruption;
   using client = await Client.connect(host, options, signal);
   const rows: Row[] = [];
   try {
@@ -68,7 +78,7 @@ async function perf(host: string, options: PerfOptions): Promise<void> {
     }
     await client.close();
   } catch (error) {
-    if (interruption.exitCode === undefined) throw error;
+    if (!signal.aborted) throw error;
   }
   if (!json) {
     print(`${client.peerName} over ${client.connection.peer.transport}, poll ${options.poll}`);
@@ -77,7 +87,6 @@ async function perf(host: string, options: PerfOptions): Promise<void> {
       rows.map(cells),
     );
   }
-  process.exitCode = interruption.exitCode ?? EXIT.ok;
 }
 
 function cases(metrics: readonly Metric[], quick: boolean): Case[] {

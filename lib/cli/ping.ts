@@ -6,7 +6,7 @@ import {
   addConnectingOptions,
   byteCount,
   checkAddress,
-  Interruption,
+  interruptible,
   seconds,
   wholeNumber,
   type ConnectingOptions,
@@ -51,9 +51,13 @@ export function pingCommand(): Command {
 
 async function run(host: string, options: PingOptions): Promise<void> {
   checkAddress(host);
+  const { json } = options;
+  // Whoever ends it before it has begun gets nothing, and the exit code says so; afterwards, it is how it usually ends.
+  await interruptible(json, (signal) => pingUntilTold(host, options, signal), { withReader: true });
+}
+
+async function pingUntilTold(host: string, options: PingOptions, signal: AbortSignal): Promise<void> {
   const { size, count, interval, json } = options;
-  using interruption = new Interruption();
-  const { signal } = interruption;
   using client = await Client.connect(host, options, signal);
   const { transport, encoding, remoteAddress } = client.connection.facts;
   if (!json) print(`PING ${client.peerName} over ${transport}, ${encoding}: ${size} bytes of payload`);

@@ -104,7 +104,7 @@ function tellOfNoProblem(path: string, { name, services }: Manifest, json: boole
 }
 
 async function runUntilTold(manifest: Manifest, json: boolean): Promise<void> {
-  using interruption = new Interruption();
+  using interruption = new Interruption({ withReader: true });
   const log = new RunLog(json);
   await using runtime = await Runtime.start(manifest, { log: log.write });
   const stopReloading = reloadOnHangup(runtime, log);

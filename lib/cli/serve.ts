@@ -78,7 +78,7 @@ const POLICY = `<policy xmlns="urn:splitplane:policy:1">
 async function serve(options: ServeOptions): Promise<void> {
   const { listen, readOnly, json, quiet, poll, allowInsecure, trustPeers: trustedPeers } = options;
   checkAddress(listen);
-  using interruption = new Interruption();
+  using interruption = new Interruption({ withReader: true });
   const root = resolve(options.root);
   const runtime = await Runtime.start(
     {

@@ -1,10 +1,37 @@
 // What the commands write: lines for people on standard output, JSON lines for programs, problems and progress on standard
 // error. Knows nothing of what is written.
 import { SingleBar } from 'cli-progress';
-import { describe, type Problem } from './failure.js';
+import { systemFailure } from '../runtime/failure.js';
+import { describe, EXIT, type Problem } from './failure.js';
 
 /** How often a progress bar is drawn anew. */
 const PROGRESS_EVERY_MS = 100;
+
+const reader = new AbortController();
+/** Aborts when nobody reads standard output any more (`| head`). */
+export const readerGone: AbortSignal = reader.signal;
+
+/**
+ * Has what cannot be written be no reason to break off what is under way: that a reader is gone is told to who listens to
+ * `readerGone`; anything else is told once, and makes the exit code one of failure.
+ */
+export function guardOutput(json: boolean): void {
+  let told = false;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') {
+      reader.abort();
+      return;
+    }
+    if (told) return;
+    told = true;
+    complain(systemFailure(error, 'standard output'), json);
+    process.on('exit', () => {
+      if (process.exitCode === undefined || process.exitCode === EXIT.ok) process.exitCode = EXIT.failed;
+    });
+  });
+  // Where problems are told nobody listens, or nothing can be written: there is nowhere to tell it.
+  process.stderr.on('error', () => undefined);
+}
 
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);

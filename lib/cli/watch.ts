@@ -70,30 +70,34 @@ async function watch(uri: string, options: WatchOptions): Promise<void> {
   const place = parseServicePlace(uri);
   const { json } = options;
   // Whoever ends it before it has begun gets nothing, and the exit code says so; afterwards, it is how it usually ends.
-  await interruptible(json, async (signal) => {
-    await using remote = await Remote.connect(place.address, options, signal);
-    const to = remote.uriOf(place.name);
-    const described = await remote.lookup(to, signal);
-    const types = typesToTell(described, options.type);
-    const printer = new NotificationPrinter(options, signal);
-    const contract = contractOf(described.contract, {
-      notifications: Object.fromEntries(types.map((type) => [type, new Body(type, AS_IT_IS)])),
-    });
-    const handlers = Object.fromEntries(types.map((type) => [type, printer.print]));
-    const { kernel, client, connection } = remote;
-    const subscribed = await answerOf(
-      kernel.subscribe(client, contract, to, handlers, { expiresMs: EXPIRES_MS }),
-    );
-    if (json) printJson({ watching: to, notifications: types });
-    else print(`Watching ${to}: ${types.map(printableLine).join(', ')}`);
-    const aborted = signal.aborted ? undefined : once(signal, 'abort').then(() => undefined);
-    try {
-      const why = await Promise.race([aborted, printer.done, subscribed.ended, connection.closed]);
-      if (why !== undefined) throw gone(to, why);
-    } finally {
-      tellEnd(printer.count, await unsubscribed(subscribed, connection), json);
-    }
-  });
+  await interruptible(
+    json,
+    async (signal) => {
+      await using remote = await Remote.connect(place.address, options, signal);
+      const to = remote.uriOf(place.name);
+      const described = await remote.lookup(to, signal);
+      const types = typesToTell(described, options.type);
+      const printer = new NotificationPrinter(options, signal);
+      const contract = contractOf(described.contract, {
+        notifications: Object.fromEntries(types.map((type) => [type, new Body(type, AS_IT_IS)])),
+      });
+      const handlers = Object.fromEntries(types.map((type) => [type, printer.print]));
+      const { kernel, client, connection } = remote;
+      const subscribed = await answerOf(
+        kernel.subscribe(client, contract, to, handlers, { expiresMs: EXPIRES_MS }),
+      );
+      if (json) printJson({ watching: to, notifications: types });
+      else print(`Watching ${to}: ${types.map(printableLine).join(', ')}`);
+      const aborted = signal.aborted ? undefined : once(signal, 'abort').then(() => undefined);
+      try {
+        const why = await Promise.race([aborted, printer.done, subscribed.ended, connection.closed]);
+        if (why !== undefined) throw gone(to, why);
+      } finally {
+        tellEnd(printer.count, await unsubscribed(subscribed, connection), json);
+      }
+    },
+    { withReader: true },
+  );
 }
 
 /** The elements to be told, by the names that the contract or the elements have. Throws UsageError for a name that none has. */
