@@ -4,12 +4,12 @@ import { Command } from 'commander';
 import { Client } from './client.js';
 import { errnoOf, Failure, withPath } from '../runtime/failure.js';
 import { printableLine } from '../runtime/printable.js';
-import { UsageError } from './failure.js';
+import { UsageError, type ExitCode } from './failure.js';
 import { alone } from './files/alone.js';
 import { FileClient, type RemoteEntry } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
 import { Root } from '../runtime/services/files/root.js';
-import { Interruption, parsePlace, type RemotePlace } from './options.js';
+import { interruptible, parsePlace, type Interruption, type RemotePlace } from './options.js';
 import { note } from './terminal.js';
 import {
   addTransferOptions,
@@ -55,9 +55,21 @@ async function get(places: string[], options: TransferCommandOptions): Promise<v
     throw new UsageError('It takes HOST:PATH, one or more, and then DIR.');
   if (sources.some(({ address }) => address !== first.address))
     throw new UsageError('These places are on several hosts. Get from one host at a time.');
-  using interruption = new Interruption();
+  const { address } = first;
+  await interruptible(options.json, async (_, interruption) => {
+    process.exitCode = await getAll(address, sources, target, options, interruption);
+  });
+}
+
+async function getAll(
+  address: string,
+  sources: readonly RemotePlace[],
+  target: string,
+  options: TransferCommandOptions,
+  interruption: Interruption,
+): Promise<ExitCode> {
   const { signal } = interruption;
-  using client = await Client.connect(first.address, options, signal);
+  using client = await Client.connect(address, options, signal);
   await withPath(target, () => mkdir(target, { recursive: true }));
   await using root = await Root.open(target);
   await using hashes = new Hashes();
@@ -70,13 +82,14 @@ async function get(places: string[], options: TransferCommandOptions): Promise<v
     });
   }
   const verify = options.checksum;
-  process.exitCode = await transfers.run(collection.jobs, async ({ remote, above, name }, onBytes) => {
+  const exitCode = await transfers.run(collection.jobs, async ({ remote, above, name }, onBytes) => {
     await using directory = await root.directory(above);
     return await alone(directory, name, () =>
       files.get(remote, directory, name, { verify, signal, onBytes }),
     );
   });
   await client.close();
+  return exitCode;
 }
 
 /** Finds what there is to get, and makes the directories for it. */

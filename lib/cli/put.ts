@@ -4,12 +4,12 @@ import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Client } from './client.js';
 import { errnoOf, Failure, withPath } from '../runtime/failure.js';
-import { UsageError } from './failure.js';
+import { UsageError, type ExitCode } from './failure.js';
 import { FileClient } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
 import { FoundFile, kindOf } from '../runtime/services/files/root.js';
 import { walk, type LocalEntry } from './files/tree.js';
-import { Interruption, parsePlace, type RemotePlace } from './options.js';
+import { interruptible, parsePlace, type Interruption, type RemotePlace } from './options.js';
 import { note } from './terminal.js';
 import {
   addTransferOptions,
@@ -47,7 +47,17 @@ async function put(places: string[], options: TransferCommandOptions): Promise<v
   if (last === undefined || sources.length === 0)
     throw new UsageError('It takes FILE, one or more, and then HOST:PATH.');
   const target = parsePlace(last);
-  using interruption = new Interruption();
+  await interruptible(options.json, async (_, interruption) => {
+    process.exitCode = await putAll(sources, target, options, interruption);
+  });
+}
+
+async function putAll(
+  sources: readonly string[],
+  target: RemotePlace,
+  options: TransferCommandOptions,
+  interruption: Interruption,
+): Promise<ExitCode> {
   const { signal } = interruption;
   using client = await Client.connect(target.address, options, signal);
   await using hashes = new Hashes();
@@ -63,7 +73,7 @@ async function put(places: string[], options: TransferCommandOptions): Promise<v
   }
   const verify = options.checksum;
   const sentBefore = sentBytes(client);
-  process.exitCode = await transfers.run(
+  const exitCode = await transfers.run(
     collection.jobs,
     async ({ path, to }, onBytes) => {
       await using file = await FoundFile.local(path);
@@ -72,6 +82,7 @@ async function put(places: string[], options: TransferCommandOptions): Promise<v
     () => sentBytes(client) - sentBefore,
   );
   await client.close();
+  return exitCode;
 }
 
 async function isDirectory(files: FileClient, target: RemotePlace, signal: AbortSignal): Promise<boolean> {

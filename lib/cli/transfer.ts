@@ -92,7 +92,7 @@ export class Transfers {
     const signal = AbortSignal.any([gone.signal, this.#interruption.signal]);
     const total = jobs.reduce((sum, { size }) => sum + size, 0);
     const leftOut = this.#problems.length;
-    const meter = new SharedMeter(this.#client);
+    const meter = new SharedMeter(this.#client, this.#interruption.signal);
     await meter.start();
     const begin = performance.now();
     const hideProgress = this.#json ? () => undefined : showProgress(total, () => this.#moved + counted());

@@ -84,8 +84,10 @@ export interface SharedUsage {
 export class SharedMeter {
   readonly #measure: Proxy<typeof Measure>;
   readonly #here: UsageMeter;
+  readonly #signal: AbortSignal;
 
-  constructor(client: Client) {
+  constructor(client: Client, signal: AbortSignal) {
+    this.#signal = signal;
     this.#measure = client.proxy(Measure, MEASURE);
     this.#here = new UsageMeter(client.manager);
   }
@@ -108,6 +110,6 @@ export class SharedMeter {
   }
 
   async #ask(step: 'start' | 'read'): Promise<Usage> {
-    return checked(await asked(this.#measure.usage({ step }, { timeoutMs: Infinity })));
+    return checked(await asked(this.#measure.usage({ step }, { timeoutMs: Infinity, signal: this.#signal })));
   }
 }

@@ -112,7 +112,7 @@ export async function measure(
 ): Promise<Row> {
   const unit = unitOf(metric);
   const record = new Record(unit);
-  const meter = new SharedMeter(client);
+  const meter = new SharedMeter(client, signal);
   const stop = new AbortController();
   const traffic = drive(client, metric, size, record, AbortSignal.any([stop.signal, signal]));
   const interval = async () => {
@@ -153,6 +153,8 @@ export async function measure(
     };
   } finally {
     stop.abort();
-    await traffic.catch(() => undefined);
+    // Whoever pressed Ctrl-C does not wait for a peer that may not answer; what is in flight ends with the connection.
+    traffic.catch(() => undefined);
+    if (!signal.aborted) await traffic.catch(() => undefined);
   }
 }
