@@ -3,7 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { callCommand } from './call.js';
 import { doctorCommand } from './doctor.js';
-import { EXIT, EXIT_CODES_HELP, exitCodeOf } from './failure.js';
+import { EXIT, EXIT_CODES_HELP, exitCodeOf, UsageError } from './failure.js';
 import { getCommand } from './get.js';
 import { infoCommand } from './info.js';
 import { perfCommand } from './perf.js';
@@ -30,9 +30,13 @@ Examples:
   splitplane call dos://127.0.0.1:7350/camera Get
 `;
 
+const json = process.argv.includes('--json');
+
 /** Commander exits by itself unless told otherwise; and it knows one exit code for everything that is wrong. */
 function endByItself(command: Command): void {
   command.exitOverride().showHelpAfterError('Run it with --help for its options.');
+  // Told below, as every other failure.
+  if (json) command.configureOutput({ writeErr: () => undefined, outputError: () => undefined });
   for (const subcommand of command.commands) endByItself(subcommand);
 }
 
@@ -57,12 +61,14 @@ for (const make of [
 }
 endByItself(program);
 
-const json = process.argv.includes('--json');
 guardOutput(json);
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof CommanderError && (error.exitCode === 0 || !json))
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else if (error instanceof CommanderError)
+    process.exitCode = exitCodeOf(complain(new UsageError(error.message.replace(/^error: /, '')), json));
   else process.exitCode = exitCodeOf(complain(error, json));
 }

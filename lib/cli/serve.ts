@@ -7,6 +7,7 @@ import { Command } from 'commander';
 import type { NetworkManager } from '../network/manager.js';
 import { Runtime } from '../runtime/index.js';
 import { parsePolicy } from '../runtime/policy.js';
+import { printableLine } from '../runtime/printable.js';
 import { DIAGNOSIS } from './doctor/contract.js';
 import { DiagnosisService } from './doctor/diagnosis.js';
 import { EXIT } from './failure.js';
@@ -130,5 +131,6 @@ function logLine({ action, peer, path, bytes, ms, problem }: LogEntry): void {
   if (path !== undefined) what.push(JSON.stringify(path));
   if (bytes !== undefined) what.push(formatBytes(bytes));
   what.push(`${ms.toFixed(0)} ms`, problem === undefined ? 'ok' : `${problem.code}: ${problem.message}`);
-  print(what.join(' '));
+  // Paths, and what is said of them, are the peer's words.
+  print(printableLine(what.join(' ')));
 }

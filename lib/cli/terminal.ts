@@ -2,10 +2,14 @@
 // error. Knows nothing of what is written.
 import { SingleBar } from 'cli-progress';
 import { systemFailure } from '../runtime/failure.js';
+import { printableLine } from '../runtime/printable.js';
 import { describe, EXIT, type Problem } from './failure.js';
 
 /** How often a progress bar is drawn anew. */
 const PROGRESS_EVERY_MS = 100;
+
+/** What terminals obey, of what neither JSON nor XML keeps out; all of it in one UTF-16 unit. */
+export const COMMANDS = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 
 const reader = new AbortController();
 /** Aborts when nobody reads standard output any more (`| head`). */
@@ -38,7 +42,15 @@ export function print(line: string): void {
 }
 
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value));
+  print(jsonLine(value));
+}
+
+/** JSON whose text commands no terminal: what JSON leaves as it is and a terminal obeys, C1 and what turns the writing, is escaped. */
+function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(
+    COMMANDS,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** Tells of a failure: a sentence, or with `json` one line with the property `error`. Answers what it told. */
@@ -46,14 +58,16 @@ export function complain(error: unknown, json: boolean): Problem {
   const problem = describe(error);
   const { code, message, faultCode, subcode } = problem;
   const fault = faultCode === undefined ? '' : `${[...new Set([faultCode, subcode])].join(', ')}: `;
-  const line = json ? JSON.stringify({ error: problem }) : `splitplane: ${fault}${message} [${code}]`;
+  const line = json
+    ? jsonLine({ error: problem })
+    : printableLine(`splitplane: ${fault}${message} [${code}]`);
   process.stderr.write(`${line}\n`);
   return problem;
 }
 
-/** Something that people should know and programs need not. */
+/** Something that people should know and programs need not. What is unfit to be shown, names of files say, is replaced. */
 export function note(line: string): void {
-  process.stderr.write(`splitplane: ${line}\n`);
+  process.stderr.write(`splitplane: ${printableLine(line)}\n`);
 }
 
 export function formatBytes(bytes: number): string {

@@ -5,7 +5,7 @@ import type { Envelope } from '../../soap/envelope.js';
 import { XmlElement } from '../../soap/infoset.js';
 import { XOP } from '../../soap/namespaces.js';
 import { includedCid } from '../../soap/references.js';
-import { print } from '../terminal.js';
+import { COMMANDS, print } from '../terminal.js';
 
 const TAG = /<(\/?)([^\s/<>]+)((?:\s+[^\s=<>]+="[^"]*")*)(\s*\/?)>/g;
 const ATTRIBUTE = /(\s+)([^\s=]+)=("[^"]*")/g;
@@ -22,7 +22,7 @@ export function printEnvelope(envelope: Envelope): void {
 
 function printXml(text: string): void {
   // XML allows these, and a terminal takes them for commands.
-  const safe = text.trimEnd().replace(/[\u007f-\u009f]/g, (c) => `&#x${c.charCodeAt(0).toString(16)};`);
+  const safe = text.trimEnd().replace(COMMANDS, (c) => `&#x${c.charCodeAt(0).toString(16)};`);
   print(process.stdout.isTTY && process.stdout.hasColors() ? coloured(safe) : safe);
 }
 
