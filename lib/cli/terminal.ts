@@ -1,5 +1,6 @@
 // What the commands write: lines for people on standard output, JSON lines for programs, problems and progress on standard
 // error. Knows nothing of what is written.
+import { once } from 'node:events';
 import { SingleBar } from 'cli-progress';
 import { systemFailure } from '../runtime/failure.js';
 import { printableLine } from '../runtime/printable.js';
@@ -43,6 +44,14 @@ export function print(line: string): void {
 
 export function printJson(value: unknown): void {
   print(jsonLine(value));
+}
+
+/** Settles when as much was read of standard output as is to wait here, or nobody reads it any more, or `signal` aborts. */
+export async function drained(signal: AbortSignal): Promise<void> {
+  if (!process.stdout.writableNeedDrain) return;
+  await once(process.stdout, 'drain', { signal: AbortSignal.any([signal, readerGone]) }).catch(
+    () => undefined,
+  );
 }
 
 /** JSON whose text commands no terminal: what JSON leaves as it is and a terminal obeys, C1 and what turns the writing, is escaped. */

@@ -19,7 +19,7 @@ import { interruptible, wholeNumber } from './options.js';
 import { contentOf, printElement } from './runtime/element-output.js';
 import { printBuffers, takeBuffers, type NamedBuffer } from './runtime/message-buffers.js';
 import { addRemoteOptions, parseServicePlace, Remote, type RemoteOptions } from './runtime/remote.js';
-import { print, printJson } from './terminal.js';
+import { drained, print, printJson } from './terminal.js';
 
 const HELP = `
 URI is dos://HOST:PORT/NAME, rdma://HOST:PORT/NAME or unix:/SOCKET:NAME. The contract says what there is to be
@@ -152,6 +152,8 @@ class NotificationPrinter {
     if (this.count === this.#options.count) return;
     try {
       await this.#print(element, source, ++this.count);
+      // What is not read here waits at the publisher, which bounds it.
+      await drained(this.#signal);
     } catch (error) {
       this.#reject(error);
       throw error;

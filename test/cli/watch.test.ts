@@ -88,6 +88,24 @@ describe('watch', () => {
     expect({ published, sum: printed + dropped }).toEqual({ published: 2000, sum: 2000 });
   });
 
+  // Method: portions that the publisher can hold, of together more than the pipe and the publisher do.
+  test('what is not read waits at the publisher, which drops what is too much', async () => {
+    const running = await Running.start();
+    const uri = running.uri('recorder');
+    const command = await watching(uri, '--json');
+    command.process.stdout?.pause();
+    const [portion, times] = [WAITING_MAX - UNCONFIRMED_MAX, 20];
+    for (let i = 0; i < times; i++) await tell(uri, portion);
+    command.process.stdout?.resume();
+    expect(await command.end('SIGINT')).toBe(0);
+    const { summary } = command.json.at(-1) as { summary: Record<string, number> };
+    const { printed = NaN, published = NaN, dropped = NaN } = summary;
+    expect(published).toBe(portion * times);
+    expect(dropped).toBeGreaterThan(0);
+    // The rest was on its way when it ended.
+    expect(published - printed - dropped).toBeLessThanOrEqual(UNCONFIRMED_MAX);
+  });
+
   test('says when the runtime of the publisher has ended', async () => {
     const running = await Running.start();
     const command = await watching(running.uri('recorder'));
