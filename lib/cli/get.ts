@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { Command } from 'commander';
 import { Client } from './client.js';
-import { errnoOf, Failure, withPath } from '../runtime/failure.js';
+import { Failure, withPath } from '../runtime/failure.js';
 import { printableLine } from '../runtime/printable.js';
 import { UsageError, type ExitCode } from './failure.js';
 import { alone } from './files/alone.js';
@@ -14,7 +14,6 @@ import { note } from './terminal.js';
 import {
   addTransferOptions,
   FoundEntries,
-  goneSinceListed,
   joined,
   TRANSFER_HELP,
   Transfers,
@@ -127,7 +126,7 @@ class Collection {
     for await (const entry of this.#files.list(remote, this.#signal)) {
       const path = joined(remote, entry.name);
       await this.#addEntry(path, local, entry).catch((error: unknown) => {
-        this.#transfers.leaveOut(path, errnoOf(error) === 'ENOENT' ? goneSinceListed(path) : error);
+        this.#transfers.leaveOut(path, error);
       });
     }
   }

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Client } from './client.js';
-import { errnoOf, Failure, withPath } from '../runtime/failure.js';
+import { Failure, withPath } from '../runtime/failure.js';
 import { UsageError, type ExitCode } from './failure.js';
 import { FileClient } from './files/client.js';
 import { Hashes } from '../runtime/services/files/hashes.js';
@@ -14,7 +14,6 @@ import { note } from './terminal.js';
 import {
   addTransferOptions,
   FoundEntries,
-  goneSinceListed,
   joined,
   TRANSFER_HELP,
   Transfers,
@@ -121,7 +120,7 @@ class Collection {
     }
     if (to !== '') await this.#files.makeDirectory(to, this.#signal);
     const leaveOut = (place: string, error: unknown): void => {
-      this.#transfers.leaveOut(place, errnoOf(error) === 'ENOENT' ? goneSinceListed(place) : error);
+      this.#transfers.leaveOut(place, error);
     };
     for await (const entry of walk(source, leaveOut)) {
       await this.#addEntry(entry, to).catch((error: unknown) => {

@@ -46,12 +46,10 @@ export function printJson(value: unknown): void {
   print(jsonLine(value));
 }
 
-/** Settles when as much was read of standard output as is to wait here, or nobody reads it any more, or `signal` aborts. */
+/** Settles when as much was read of standard output as is to wait here, or `signal` aborts: let it be one that ends with the reader. */
 export async function drained(signal: AbortSignal): Promise<void> {
   if (!process.stdout.writableNeedDrain) return;
-  await once(process.stdout, 'drain', { signal: AbortSignal.any([signal, readerGone]) }).catch(
-    () => undefined,
-  );
+  await once(process.stdout, 'drain', { signal }).catch(() => undefined);
 }
 
 /** JSON whose text commands no terminal: what JSON leaves as it is and a terminal obeys, C1 and what turns the writing, is escaped. */

@@ -69,11 +69,11 @@ export class Transfers {
     else if (!this.#interruption.signal.aborted) complain(error, false);
   }
 
-  /** The same for a part of a tree, of which the rest goes on. Throws what ends all of it. */
+  /** The same for a part of a tree that was listed, of which the rest goes on. Throws what ends all of it. */
   leaveOut(path: string, error: unknown): void {
     const over = this.#interruption.signal.aborted || this.#client.connection.state === 'closed';
     if (over || error instanceof TooManyEntries) throw error;
-    this.fail(path, error);
+    this.fail(path, errnoOf(error) === 'ENOENT' ? goneSinceListed(path) : error);
   }
 
   /**
@@ -202,7 +202,7 @@ function vanished(error: unknown): boolean {
 }
 
 /** Why a name that a directory listed leads to nothing. */
-export function goneSinceListed(path: string): Failure {
+function goneSinceListed(path: string): Failure {
   if (!path.includes('\ufffd')) return fileChanged(path);
   const message = `${path}: Its name is not UTF-8, which names have to be here. Rename it.`;
   return new Failure('INVALID_ARGUMENT', message, { path });
