@@ -22,6 +22,7 @@ import type { AnyService } from '../../lib/runtime/service.js';
 import { requestActionOf } from '../../lib/runtime/verbs.js';
 import { until } from '../support/events.js';
 import { startListening } from '../support/runtimes.js';
+import { HonestMeasure, NOTHING_SPENT } from './measuring.js';
 import { digests, makeDirectory, makeTree, Served, sha256, splitplane } from './support.js';
 
 const CONTENT = 'what the file holds';
@@ -218,19 +219,6 @@ describe('a client that lies', () => {
 /** What a lying server does otherwise than ours. */
 type Lies = Partial<Handlers<typeof Files>>;
 
-const usage = { cpuSeconds: 0, bytesReceived: 0, bytesCopied: 0, eventLoopDelayP99Ms: 0 };
-
-class HonestMeasure extends Service<typeof Measure> {
-  readonly contract = Measure;
-  readonly handlers: Handlers<typeof Measure> = {
-    ping: () => ({}),
-    echo: () => ({}),
-    share: () => expect.fail('Nobody asks for it.'),
-    discard: () => undefined,
-    usage: () => usage,
-  };
-}
-
 class LyingFiles extends FilesService {
   declare readonly handlers: Handlers<typeof Files>;
 
@@ -342,7 +330,7 @@ describe('a server that lies', () => {
     });
     class RumourService extends Service<typeof Rumours> {
       readonly contract = Rumours;
-      readonly handlers: Handlers<typeof Rumours> = { stat: () => usage };
+      readonly handlers: Handlers<typeof Rumours> = { stat: () => NOTHING_SPENT };
     }
     const host = await lie(new RumourService());
     const { code, errors, lines } = await splitplane('get', '--json', `${host}:file`, target);

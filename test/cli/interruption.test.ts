@@ -5,10 +5,11 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { FILES } from '../../lib/cli/files/client.js';
-import { Measure, MEASURE } from '../../lib/cli/perf/contract.js';
+import { MEASURE, type Measure } from '../../lib/cli/perf/contract.js';
 import type { NetworkManager } from '../../lib/network/manager.js';
-import { FilesService, Runtime, Service, type Handlers } from '../../lib/runtime/index.js';
+import { FilesService, Runtime, type Handlers } from '../../lib/runtime/index.js';
 import { until } from '../support/events.js';
+import { HonestMeasure } from './measuring.js';
 import { Command, makeDirectory, makeTree, Served } from './support.js';
 
 const endings: (() => void)[] = [];
@@ -51,13 +52,9 @@ test.each(['ping', 'perf', 'get', 'put', 'doctor', 'services'])(
 test('get, at a host that does not say what it spends', async () => {
   let wasAsked = false;
   let endSilence: ((why: Error) => void) | undefined;
-  class Silent extends Service<typeof Measure> {
-    readonly contract = Measure;
-    readonly handlers: Handlers<typeof Measure> = {
-      ping: () => ({}),
-      echo: () => ({}),
-      share: () => expect.fail('Nobody asks for it.'),
-      discard: () => undefined,
+  class Silent extends HonestMeasure {
+    override readonly handlers: Handlers<typeof Measure> = {
+      ...new HonestMeasure().handlers,
       usage: () => {
         wasAsked = true;
         return new Promise<never>((_, reject) => {

@@ -5,6 +5,14 @@ import { code, failure, turns, until } from '../support/events.js';
 import { connectTo, envelope, makeManager, makePair } from '../support/managers.js';
 import { TRANSPORTS } from '../support/transports.js';
 
+/** Opened from inside of a hook, waited for outside. */
+class Gate {
+  open!: () => void;
+  readonly opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
+}
+
 const unhandled: unknown[] = [];
 const note = (error: unknown): unknown => unhandled.push(error);
 
@@ -52,13 +60,10 @@ describe.each(TRANSPORTS)('over $name', (transport) => {
     const server = makeManager();
     const { address } = await server.listen(transport.listenAddress());
     const abort = new AbortController();
-    let asked: (() => void) | undefined;
-    const judging = new Promise<void>((resolve) => {
-      asked = resolve;
-    });
+    const judging = new Gate();
     const client = makeManager({
       authenticate: () => {
-        asked?.();
+        judging.open();
         return new Promise((_, reject) => {
           abort.signal.addEventListener('abort', () => {
             reject(new Error('given up'));
@@ -67,7 +72,7 @@ describe.each(TRANSPORTS)('over $name', (transport) => {
       },
     });
     const connecting = code(client.connect(address, { signal: abort.signal }));
-    await judging;
+    await judging.opened;
     abort.abort();
     expect(await connecting).toBe('ABORTED');
     await turns();
@@ -76,26 +81,19 @@ describe.each(TRANSPORTS)('over $name', (transport) => {
 
   // Goal: the same where the manager closes while a peer waits to be let in.
   test('a manager closes while it judges a peer', async () => {
-    let judged: (() => void) | undefined;
-    let asked: (() => void) | undefined;
-    const judging = new Promise<void>((resolve) => {
-      asked = resolve;
-    });
+    const [judging, judged] = [new Gate(), new Gate()];
     const server = makeManager({
-      authenticate: () => {
-        asked?.();
-        return new Promise((resolve) => {
-          judged = () => {
-            resolve('somebody');
-          };
-        });
+      authenticate: async () => {
+        judging.open();
+        await judged.opened;
+        return 'somebody';
       },
     });
     const { address } = await server.listen(transport.listenAddress());
     const connecting = failure(makeManager().connect(address));
-    await judging;
+    await judging.opened;
     const closing = server.close();
-    judged?.();
+    judged.open();
     await closing;
     await connecting;
     expect(unhandled).toEqual([]);
