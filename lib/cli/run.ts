@@ -2,6 +2,7 @@
 // where, and then what services and the runtime have to say. Knows nothing of how they are loaded.
 import { once } from 'node:events';
 import { Command } from 'commander';
+import { TIMER_MS_MAX } from '../dataplane/operations.js';
 import type { LogLevel } from '../runtime/kernel.js';
 import { ManifestError, readManifest, type Manifest } from '../runtime/manifest.js';
 import { messageOf } from '../runtime/describe.js';
@@ -30,8 +31,6 @@ const MONITOR_DEFAULT = 'http://127.0.0.1:0';
 
 /** How long what services left running may keep the process, after they were stopped. */
 const LINGER_MS_MAX = 1000;
-/** As long as a timer can wait. */
-const LONG_MS = 2 ** 31 - 1;
 
 interface RunOptions {
   readonly check: boolean;
@@ -109,7 +108,7 @@ async function runUntilTold(manifest: Manifest, json: boolean): Promise<void> {
   await using runtime = await Runtime.start(manifest, { log: log.write });
   const stopReloading = reloadOnHangup(runtime, log);
   // A runtime without a network has nothing that would keep this process.
-  const staying = setInterval(() => undefined, LONG_MS);
+  const staying = setInterval(() => undefined, TIMER_MS_MAX);
   try {
     // Last: who reads this may send signals.
     tellWhatRuns(runtime, manifest, json);

@@ -432,7 +432,7 @@ export class NetworkManager extends EventEmitter<NetworkManagerEvents> implement
   #withdraw(isCanceled: (connection: Connection, id: number) => boolean): void {
     for (const message of this.#messages.withdraw(isCanceled)) {
       const { connection, envelope } = message;
-      if (envelope.messageId !== undefined) this.#seen.return(connection.peer.nodeId, envelope.messageId);
+      if (envelope.messageId !== undefined) this.#owner.unhandled(connection, envelope.messageId);
       message.release();
     }
     const own = this.connections.flatMap(({ ownBatches }) => ownBatches ?? []);

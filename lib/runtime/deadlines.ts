@@ -1,10 +1,9 @@
 // Deadlines of many requests with one timer: each waits in the slot of time in which it is due. Setting and clearing one costs as much
 // as putting something into a set. Knows nothing of what is due.
+import { TIMER_MS_MAX } from '../dataplane/operations.js';
 
 /** The width of a slot, and so how late a deadline may be. */
 const SLOT_MS = 50;
-/** The longest that a timer of Node's takes. */
-export const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 export interface Expiring {
   /** Called once: after its time, or because nothing will happen any more (`closing`). Must not throw. */
@@ -54,7 +53,7 @@ export class Deadlines {
   #arm(slot: number): void {
     clearTimeout(this.#timer);
     this.#timerSlot = slot;
-    const wait = Math.min(TIMEOUT_MS_MAX, Math.max(1, slot * SLOT_MS - performance.now()));
+    const wait = Math.min(TIMER_MS_MAX, Math.max(1, slot * SLOT_MS - performance.now()));
     this.#timer = setTimeout(() => {
       this.#due();
     }, wait);

@@ -2,6 +2,7 @@
 // run: nothing it names is opened here but the file itself. The schema for editors is docs/manifest.xsd; both say the same.
 import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { TIMER_MS_MAX } from '../dataplane/operations.js';
 import { parseAddress } from '../network/address.js';
 import { SplitplaneError } from '../errors.js';
 import type { XmlElement } from '../soap/infoset.js';
@@ -31,8 +32,6 @@ export const SERVICES_MAX = 100_000;
 export const PARTNERS_MAX = 1024;
 /** What a service may ask for as the bound of its port's queue. */
 export const QUEUE_MAX = 1_000_000;
-/** What a timer can wait. */
-export const TIMEOUT_MS_MAX = 0x7fff_ffff;
 
 const HOSTS = ['here', 'thread', 'process'] as const;
 /** Where a service runs: on the runtime's thread, on one of its own, or in a process of its own. */
@@ -150,7 +149,7 @@ const MONITOR_URL = textForm(isMonitorUrl, 'an address http://HOST:PORT');
 const HOST = oneOf(HOSTS);
 const POLL = oneOf(POLLS);
 const QUEUE = wholeNumber(1, QUEUE_MAX);
-const TIMEOUT = wholeNumber(1, TIMEOUT_MS_MAX);
+const TIMEOUT = wholeNumber(1, TIMER_MS_MAX);
 
 /**
  * Reads a manifest from a file. Throws SYSTEM if it cannot be read, ManifestError (MANIFEST_INVALID) for what is wrong with

@@ -1,6 +1,7 @@
 // Between the dispatcher and the network manager: requests that leave, messages that arrive, and messages that are passed on to a
 // process of this runtime. Makes what comes over a connection look like what comes from the service beside. Knows nothing
 // of ports.
+import { TIMER_MS_MAX } from '../dataplane/operations.js';
 import type { Connection } from '../network/connection.js';
 import type { NetworkManager } from '../network/manager.js';
 import type { Message } from '../network/message.js';
@@ -23,7 +24,6 @@ import {
 } from './delivery.js';
 import { faultAnswer, type Network } from './dispatcher.js';
 import { faultOf } from './fault.js';
-import { TIMEOUT_MS_MAX } from './deadlines.js';
 import { readOrigin, withOrigin, withoutOrigin, type Origin } from './origin.js';
 import { Relays } from './relays.js';
 import { nodeIdOf, parseServiceUri } from './uri.js';
@@ -486,5 +486,5 @@ function settle(gifts: readonly Gift[], sent: Sent): void {
 /** Milliseconds left, as the wire has them. */
 function remaining(deadlineAt: number): number | undefined {
   if (deadlineAt === Infinity) return undefined;
-  return Math.min(TIMEOUT_MS_MAX, Math.max(1, Math.ceil(deadlineAt - performance.now())));
+  return Math.min(TIMER_MS_MAX, Math.max(1, Math.ceil(deadlineAt - performance.now())));
 }
